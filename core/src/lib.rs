@@ -1,0 +1,2 @@
+//! Short links with exact click analytics.
+pub mod model;
