@@ -1,2 +1,53 @@
-//! Short links with exact click analytics.
+//! Short links with exact click analytics, as a library: no web framework, no server, no global
+//! state.
+//!
+//! ```no_run
+//! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+//! use terse_core::model::NewLink;
+//! use terse_core::{Resolution, Terse};
+//!
+//! # let workspace = todo!();
+//! # let facts = todo!();
+//! let terse = Terse::builder().sqlite("links.db").open().await?;
+//! let new = NewLink::to("https://example.com/a").alias("launch");
+//! let link = terse.links().create(&workspace, None, new).await?;
+//! match terse.resolve("localhost", "/launch", &facts).await? {
+//!     Resolution::Redirect(redirect) => println!("{:?}", redirect.location),
+//!     other => println!("{other:?}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Data flows one way: a request, the domain, the store. [`model`] holds the words, `store` holds
+//! all SQL, and the services between them are [`Links`], [`Accounts`], [`Analytics`], and the way
+//! of a click: resolver, classification, spool, folder.
+
+pub mod accounts;
+pub mod analytics;
+mod capture;
+pub mod classify;
+mod click;
+mod folder;
+pub mod links;
 pub mod model;
+mod redirect;
+mod resolver;
+mod site;
+pub mod spool;
+mod store;
+mod terse;
+mod verify;
+mod visitor_salts;
+
+pub use accounts::Accounts;
+pub use analytics::Analytics;
+pub use capture::OnUnrecordable;
+pub use links::Links;
+pub use redirect::{GoneReason, Preview, Redirect, Resolution, ResolveError};
+pub use site::PublicUrlError;
+pub use store::click_reports::Difference;
+pub use store::{DatabaseUrl, DatabaseUrlError, MigrationState, MigrationStatus, StoreError};
+pub use terse::{NotReady, OpenError, Status, Terse, TerseBuilder, Tools};
+pub use verify::VerifyReport;
+pub use visitor_salts::VisitorEpoch;

@@ -1,0 +1,245 @@
+//! Steps of a zone's calendar: hours, days, weeks and months, with its odd days as they are.
+
+use jiff::civil::Weekday;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, ToSpan, Zoned};
+
+use crate::analytics::MAX_POINTS;
+use crate::model::{FieldError, Timestamp};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Interval {
+    Hour,
+    Day,
+    Week,
+    Month,
+}
+
+/// The steps that cover a period; the first and the last may reach beyond it.
+#[derive(Debug)]
+pub(super) struct Calendar {
+    interval: Interval,
+    zone: TimeZone,
+    starts: Vec<i64>,
+}
+
+impl Calendar {
+    pub(super) fn new(
+        zone: &TimeZone,
+        interval: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Self, FieldError> {
+        let interval = Interval::parse(interval)?;
+        let mut starts = Vec::new();
+        let mut step = interval.start_of(&from.to_jiff().to_zoned(zone.clone()))?;
+        while step.timestamp().as_millisecond() < to.as_millis() {
+            if starts.len() == MAX_POINTS {
+                return Err(FieldError::new(
+                    "interval",
+                    "too_many_points",
+                    "must be longer, or the range shorter: at most 10,000 points are returned",
+                ));
+            }
+            starts.push(step.timestamp().as_millisecond());
+            step = interval.after(&step)?;
+        }
+        Ok(Self {
+            interval,
+            zone: zone.clone(),
+            starts,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The index of the step that holds this moment of the period.
+    pub(super) fn step_of(&self, at: Timestamp) -> usize {
+        self.starts
+            .partition_point(|start| *start <= at.as_millis())
+            .saturating_sub(1)
+    }
+
+    /// The first moments of all steps as text.
+    pub(super) fn starts(&self) -> impl Iterator<Item = String> {
+        self.starts.iter().map(|start| {
+            let zoned = Timestamp::from_millis(*start)
+                .to_jiff()
+                .to_zoned(self.zone.clone());
+            let offset = zoned.offset();
+            if offset.is_zero() {
+                zoned.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+            } else {
+                zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+            }
+        })
+    }
+
+    pub(super) fn interval(&self) -> &'static str {
+        match self.interval {
+            Interval::Hour => "hour",
+            Interval::Day => "day",
+            Interval::Week => "week",
+            Interval::Month => "month",
+        }
+    }
+}
+
+fn beyond(_: jiff::Error) -> FieldError {
+    FieldError::new(
+        "from",
+        "time_invalid",
+        "must be a time from 1970 to 9999 in the zone asked for",
+    )
+}
+
+impl Interval {
+    fn parse(text: &str) -> Result<Self, FieldError> {
+        match text {
+            "hour" => Ok(Self::Hour),
+            "day" => Ok(Self::Day),
+            "week" => Ok(Self::Week),
+            "month" => Ok(Self::Month),
+            _ => Err(FieldError::new(
+                "interval",
+                "interval_unknown",
+                "must be hour, day, week or month",
+            )),
+        }
+    }
+
+    /// When the step that holds `moment` began.
+    fn start_of(self, moment: &Zoned) -> Result<Zoned, FieldError> {
+        let start_of_day = |zoned: &Zoned| zoned.start_of_day().map_err(beyond);
+        match self {
+            Self::Hour => {
+                let into = SignedDuration::from_mins(i64::from(moment.minute()))
+                    + SignedDuration::from_secs(i64::from(moment.second()))
+                    + SignedDuration::from_nanos(i64::from(moment.subsec_nanosecond()));
+                moment.checked_sub(into).map_err(beyond)
+            }
+            Self::Day => start_of_day(moment),
+            Self::Week => {
+                let back = i64::from(moment.weekday().since(Weekday::Monday));
+                start_of_day(&moment.checked_sub(back.days()).map_err(beyond)?)
+            }
+            Self::Month => moment
+                .first_of_month()
+                .map_err(beyond)
+                .and_then(|first| start_of_day(&first)),
+        }
+    }
+
+    /// When the step after the one beginning at `start` begins.
+    fn after(self, start: &Zoned) -> Result<Zoned, FieldError> {
+        match self {
+            Self::Hour => {
+                let later = start
+                    .checked_add(SignedDuration::from_hours(1))
+                    .map_err(beyond)?;
+                // Where clocks move by half an hour, the local hour begins elsewhere from then on.
+                let aligned = self.start_of(&later)?;
+                Ok(if aligned > *start { aligned } else { later })
+            }
+            Self::Day => self.start_after(start, 1.day()),
+            Self::Week => self.start_after(start, 7.days()),
+            Self::Month => self.start_after(start, 1.month()),
+        }
+    }
+
+    fn start_after(self, start: &Zoned, span: jiff::Span) -> Result<Zoned, FieldError> {
+        let next = start.checked_add(span).map_err(beyond)?;
+        let aligned = self.start_of(&next)?;
+        Ok(if aligned > *start { aligned } else { next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse("at", text).unwrap()
+    }
+
+    fn starts(zone: &str, interval: &str, from: &str, to: &str) -> Vec<String> {
+        let zone = TimeZone::get(zone).unwrap();
+        Calendar::new(&zone, interval, at(from), at(to))
+            .unwrap()
+            .starts()
+            .collect()
+    }
+
+    #[test]
+    fn a_day_that_loses_an_hour_has_twenty_three() {
+        let hours = starts(
+            "Europe/Berlin",
+            "hour",
+            "2026-03-28T23:00:00Z",
+            "2026-03-29T22:00:00Z",
+        );
+        assert_eq!(hours.len(), 23);
+        assert_eq!(hours[1], "2026-03-29T01:00:00+01:00");
+        assert_eq!(hours[2], "2026-03-29T03:00:00+02:00");
+    }
+
+    #[test]
+    fn days_begin_at_local_midnight_also_where_midnight_is_skipped() {
+        let days = starts(
+            "America/Santiago",
+            "day",
+            "2026-09-05T12:00:00Z",
+            "2026-09-07T12:00:00Z",
+        );
+        assert_eq!(
+            days,
+            [
+                "2026-09-05T00:00:00-04:00",
+                "2026-09-06T01:00:00-03:00",
+                "2026-09-07T00:00:00-03:00"
+            ]
+        );
+    }
+
+    #[test]
+    fn half_hour_zones_keep_their_hours() {
+        let hours = starts(
+            "Asia/Kolkata",
+            "hour",
+            "2026-01-01T00:00:00Z",
+            "2026-01-01T01:00:00Z",
+        );
+        assert_eq!(
+            hours,
+            ["2026-01-01T05:00:00+05:30", "2026-01-01T06:00:00+05:30"]
+        );
+        let shift = starts(
+            "Australia/Lord_Howe",
+            "hour",
+            "2026-04-04T13:00:00Z",
+            "2026-04-04T18:00:00Z",
+        );
+        assert!(shift.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn weeks_begin_on_monday_and_months_on_the_first() {
+        assert_eq!(
+            starts("UTC", "week", "2026-11-21T00:00:00Z", "2026-11-24T00:00:00Z"),
+            ["2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z"]
+        );
+        assert_eq!(
+            starts("UTC", "month", "2026-01-31T00:00:00Z", "2026-03-01T00:00:01Z"),
+            ["2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"]
+        );
+    }
+
+    #[test]
+    fn too_many_points_are_refused() {
+        let zone = TimeZone::UTC;
+        let error = Calendar::new(&zone, "hour", Timestamp::MIN, Timestamp::MAX).unwrap_err();
+        assert_eq!(error.code, "too_many_points");
+    }
+}

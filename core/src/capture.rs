@@ -1,0 +1,239 @@
+//! Recording a click so that it survives what the level in force promises, or saying that it cannot be.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OnceCell, Semaphore};
+
+use crate::click::{ClickHead, RECORD_VERSION};
+use crate::model::{Clock, Entropy, Timestamp, random_bytes};
+use crate::redirect::ResolveError;
+use crate::spool::{AppendError, Spool};
+use crate::store::Store;
+use crate::store::clicks::ClickRows;
+
+/// What happens to a redirect whose click no store takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnrecordable {
+    /// It is answered, and the missing click is counted and shown.
+    #[default]
+    Serve,
+    /// It is refused: no redirect without its click.
+    Refuse,
+}
+
+/// Whether a limited link had a click left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SlotOutcome {
+    Taken,
+    UsedUp,
+}
+
+// Straight writes are a way out of trouble: a few at a time, and not again right after a failure.
+const DIRECT_WRITES: usize = 32;
+const DIRECT_PATIENCE: Duration = Duration::from_secs(2);
+const DIRECT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Where clicks go.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    spool: Option<Spool>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    direct: DirectStream,
+    on_unrecordable: OnUnrecordable,
+    permits: Semaphore,
+    failed_at: AtomicI64,
+    unrecorded: Unrecorded,
+}
+
+/// Clicks written straight into the database have an identity too: a stream of this process that
+/// has no file.
+#[derive(Debug)]
+struct DirectStream {
+    id: [u8; 16],
+    number: OnceCell<i64>,
+    next_seq: AtomicI64,
+}
+
+/// Answered redirects whose click is lost, since the process began; each waits to be written down.
+#[derive(Debug, Default)]
+pub(crate) struct Unrecorded {
+    total: AtomicU64,
+    waiting: AtomicU64,
+}
+
+impl Unrecorded {
+    pub(crate) fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    fn add(&self) {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes what waits to be written down; give back what could not be.
+    pub(crate) fn take_waiting(&self) -> u64 {
+        self.waiting.swap(0, Ordering::Relaxed)
+    }
+
+    pub(crate) fn give_back(&self, clicks: u64) {
+        self.waiting.fetch_add(clicks, Ordering::Relaxed);
+    }
+}
+
+impl Capture {
+    pub(crate) fn new(
+        spool: Option<Spool>,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+        on_unrecordable: OnUnrecordable,
+    ) -> Self {
+        Self {
+            spool,
+            store,
+            clock,
+            direct: DirectStream {
+                id: random_bytes(entropy),
+                number: OnceCell::new(),
+                next_seq: AtomicI64::new(1),
+            },
+            on_unrecordable,
+            permits: Semaphore::new(DIRECT_WRITES),
+            failed_at: AtomicI64::new(i64::MIN),
+            unrecorded: Unrecorded::default(),
+        }
+    }
+
+    pub(crate) fn unrecorded(&self) -> &Unrecorded {
+        &self.unrecorded
+    }
+
+    pub(crate) fn spool(&self) -> Option<&Spool> {
+        self.spool.as_ref()
+    }
+
+    /// Returns once the click survives what the level in force promises.
+    pub(crate) async fn record(&self, payload: &[u8]) -> Result<(), ResolveError> {
+        let spooled = match &self.spool {
+            Some(spool) => spool.append(payload).await,
+            None => Err(AppendError::Closed),
+        };
+        match spooled {
+            Ok(()) => Ok(()),
+            Err(error) => self.record_directly(payload, &error).await,
+        }
+    }
+
+    #[cold]
+    async fn record_directly(
+        &self,
+        payload: &[u8],
+        cause: &AppendError,
+    ) -> Result<(), ResolveError> {
+        if self.try_direct(payload).await {
+            return Ok(());
+        }
+        match self.on_unrecordable {
+            OnUnrecordable::Refuse => Err(ResolveError::Unrecordable),
+            OnUnrecordable::Serve => {
+                self.unrecorded.add();
+                tracing::debug!(%cause, "a click could not be recorded");
+                Ok(())
+            }
+        }
+    }
+
+    async fn try_direct(&self, payload: &[u8]) -> bool {
+        let now = self.clock.now().as_millis();
+        let failed_at = self.failed_at.load(Ordering::Relaxed);
+        let pause = i64::try_from(DIRECT_PAUSE.as_millis()).unwrap_or(i64::MAX);
+        if now.saturating_sub(failed_at) < pause && now >= failed_at {
+            return false;
+        }
+        let Ok(_permit) = self.permits.try_acquire() else {
+            return false;
+        };
+        let write = async {
+            let rows = self.rows(payload)?;
+            let stream = self.direct_number().await?;
+            self.store.insert_click(&rows, stream).await.ok()
+        };
+        let written = tokio::time::timeout(DIRECT_PATIENCE, write).await;
+        if matches!(written, Ok(Some(()))) {
+            return true;
+        }
+        self.failed_at
+            .store(self.clock.now().as_millis(), Ordering::Relaxed);
+        false
+    }
+
+    /// Takes one of the link's clicks and stores it, in one transaction.
+    pub(crate) async fn record_limited(
+        &self,
+        payload: &[u8],
+        limit: i64,
+    ) -> Result<SlotOutcome, ResolveError> {
+        let rows = self.rows(payload).ok_or(ResolveError::Unavailable)?;
+        let stream = self
+            .direct_number()
+            .await
+            .ok_or(ResolveError::Unavailable)?;
+        match self.store.insert_limited_click(&rows, stream, limit).await {
+            Ok(true) => Ok(SlotOutcome::Taken),
+            Ok(false) => Ok(SlotOutcome::UsedUp),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a limited link could not be followed"
+                );
+                Err(ResolveError::Unavailable)
+            }
+        }
+    }
+
+    async fn direct_number(&self) -> Option<i64> {
+        self.direct
+            .number
+            .get_or_try_init(|| self.store.register_stream(&self.direct.id, self.clock.now()))
+            .await
+            .ok()
+            .copied()
+    }
+
+    fn rows(&self, payload: &[u8]) -> Option<ClickRows> {
+        let (head, facts) = ClickHead::decode(RECORD_VERSION, payload).ok()?;
+        let mut rows = ClickRows::default();
+        let seq = self.direct.next_seq.fetch_add(1, Ordering::Relaxed);
+        push_click(&mut rows, &head, facts, seq);
+        Some(rows)
+    }
+
+    /// Writes down how many clicks were answered without a record.
+    pub(crate) async fn persist_unrecorded(&self, now: Timestamp) {
+        let waiting = self.unrecorded.take_waiting();
+        if waiting == 0 {
+            return;
+        }
+        let day = now.as_millis() / 86_400_000;
+        let clicks = i64::try_from(waiting).unwrap_or(i64::MAX);
+        if self.store.add_unrecorded(day, "spool", clicks).await.is_err() {
+            self.unrecorded.give_back(waiting);
+        }
+    }
+}
+
+/// Appends a decoded click to the rows.
+pub(crate) fn push_click(rows: &mut ClickRows, head: &ClickHead, facts: &[u8], seq: i64) {
+    rows.workspace.push(head.workspace.number());
+    rows.link.push(head.link.number());
+    rows.at.push(head.at.as_millis());
+    rows.kind.push(i16::from(head.kind));
+    rows.reason.push(i16::from(head.reason));
+    rows.visitor.push(head.visitor.cast_signed());
+    rows.seq.push(seq);
+    rows.facts.push(facts.to_vec());
+}

@@ -1,0 +1,176 @@
+//! Reading the next batch: some records of each stream, decoded into rows.
+
+use std::collections::HashMap;
+
+use crate::capture::push_click;
+use crate::click::ClickHead;
+use crate::model::Timestamp;
+use crate::spool::{Batch, ReadOutcome, Spool, StreamId};
+use crate::store::clicks::{DeadRecord, StreamPart};
+
+/// Clicks per transaction: enough that its fixed costs vanish, little enough to stay in memory.
+const MAX_RECORDS: usize = 20_000;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// A node's clock this far ahead is wrong; its clicks are taken as of now.
+const MAX_AHEAD: std::time::Duration = std::time::Duration::from_secs(5 * 60);
+
+/// A place where records are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GapAt {
+    pub(super) after: u64,
+    pub(super) next: Option<u64>,
+}
+
+/// How far one stream was folded, and whether it can go on.
+#[derive(Debug)]
+pub(super) struct StreamState {
+    pub(super) cursor: u64,
+    limit: Option<u64>,
+    /// Every record was read; nothing more will come.
+    ended: bool,
+    pub(super) gap: Option<GapAt>,
+    pub(super) gap_noted: bool,
+    pub(super) gap_accepted: bool,
+}
+
+impl StreamState {
+    pub(super) fn at(cursor: u64, limit: Option<u64>) -> Self {
+        Self {
+            cursor,
+            limit,
+            ended: false,
+            gap: None,
+            gap_noted: false,
+            gap_accepted: false,
+        }
+    }
+}
+
+/// Reads batches into buffers that it keeps.
+#[derive(Default)]
+pub(super) struct BatchReader {
+    records: Batch,
+    parts: Vec<StreamPart>,
+    skewed: u64,
+}
+
+impl BatchReader {
+    pub(super) fn parts(&self) -> &[StreamPart] {
+        &self.parts
+    }
+
+    pub(super) fn take_skewed(&mut self) -> u64 {
+        std::mem::take(&mut self.skewed)
+    }
+
+    /// Reads the next records of all streams. Returns whether more may wait.
+    pub(super) fn fill(
+        &mut self,
+        spool: &Spool,
+        streams: &mut HashMap<StreamId, StreamState>,
+        now: Timestamp,
+    ) -> bool {
+        self.parts.clear();
+        self.skewed = 0;
+        let mut left = MAX_RECORDS;
+        let mut more = false;
+        for (id, state) in streams {
+            if left == 0 {
+                return true;
+            }
+            if state.ended || (state.gap.is_some() && !state.gap_accepted) {
+                continue;
+            }
+            match spool.read(*id, state.cursor.into(), left, MAX_BYTES, &mut self.records) {
+                Ok(outcome) => more |= self.after_read(*id, state, &outcome, now),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, stream = %id, "a spool stream could not be read");
+                }
+            }
+            left = left.saturating_sub(self.records.len());
+        }
+        more
+    }
+
+    fn after_read(
+        &mut self,
+        id: StreamId,
+        state: &mut StreamState,
+        outcome: &ReadOutcome,
+        now: Timestamp,
+    ) -> bool {
+        let before = state.cursor;
+        if !self.records.is_empty() {
+            let part = self.part(id, before, state.limit, now);
+            if part.to > part.from {
+                // A gap was accepted: the first record after it is not the next one.
+                state.gap = None;
+                state.gap_noted = false;
+                state.gap_accepted = false;
+                self.parts.push(part);
+            } else {
+                state.ended = true;
+            }
+        }
+        match outcome {
+            ReadOutcome::More => true,
+            ReadOutcome::CaughtUp => false,
+            ReadOutcome::End => {
+                state.ended = true;
+                false
+            }
+            ReadOutcome::Gap { after, next } => {
+                if state.gap_accepted && next.is_none() {
+                    state.ended = true;
+                } else {
+                    state.gap = Some(GapAt {
+                        after: u64::from(*after),
+                        next: next.map(u64::from),
+                    });
+                    state.gap_noted = false;
+                    state.gap_accepted = false;
+                }
+                false
+            }
+        }
+    }
+
+    fn part(
+        &mut self,
+        id: StreamId,
+        from: u64,
+        limit: Option<u64>,
+        now: Timestamp,
+    ) -> StreamPart {
+        let signed = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+        let mut part = StreamPart {
+            stream: *id.as_bytes(),
+            from: signed(from),
+            to: signed(from),
+            ..StreamPart::default()
+        };
+        let latest = now.plus(MAX_AHEAD);
+        for record in self.records.records() {
+            let seq = u64::from(record.seq);
+            if limit.is_some_and(|limit| seq > limit) {
+                break;
+            }
+            part.to = signed(seq);
+            match ClickHead::decode(record.version, record.payload) {
+                Ok((mut head, facts)) => {
+                    if head.at > latest {
+                        head.at = now;
+                        self.skewed += 1;
+                    }
+                    push_click(&mut part.rows, &head, facts, signed(seq));
+                }
+                Err(_) => part.dead.push(DeadRecord {
+                    seq: signed(seq),
+                    version: record.version,
+                    record: record.payload.to_vec(),
+                }),
+            }
+        }
+        part
+    }
+}

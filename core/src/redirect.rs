@@ -1,0 +1,232 @@
+//! A click's way: look the slug up, classify the visitor, record the click, say where to go.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::capture::{Capture, SlotOutcome};
+use crate::classify::{Agents, Classified, Kind, RequestFacts, classify, encode_facts, visitor_hash};
+use crate::click::ClickHead;
+use crate::model::{Clock, LinkState, RedirectStatus, Timestamp, slug_from_path};
+use crate::resolver::{Destination, Resolver};
+use crate::site::Site;
+use crate::visitor_salts::VisitorSalts;
+
+/// What a request for a short URL gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// The click is recorded at the level in force; answer with this.
+    Redirect(Redirect),
+    /// The link is open, but only people who follow it may learn where it leads: it has a limited
+    /// number of clicks, and this was a HEAD request, a bot or a preview.
+    Withheld,
+    /// Unknown, disabled, not started yet, or a host that this server does not answer on.
+    NotFound,
+    Gone(GoneReason),
+    /// Blocked by an administrator.
+    Blocked,
+    /// The target with the visitor's query would be longer than 8 KiB.
+    QueryTooLong,
+}
+
+/// A redirect to answer with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    pub status: RedirectStatus,
+    /// A valid HTTP field value: visible ASCII.
+    pub location: Bytes,
+}
+
+/// Why a link that existed leads nowhere any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoneReason {
+    Expired,
+    /// `max_clicks` are used up.
+    Exhausted,
+    Deleted,
+}
+
+/// Why a request for a short URL could not be decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// The database is needed for this one and cannot answer.
+    #[error("the database is not available")]
+    Unavailable,
+    /// The click cannot be recorded, and the configuration says to refuse then.
+    #[error("the click cannot be recorded")]
+    Unrecordable,
+}
+
+/// What the `+` page of a short URL shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Preview {
+    Open {
+        target: String,
+        title: Option<String>,
+    },
+    /// Open, but with a limited number of clicks.
+    Withheld,
+    NotFound,
+    Gone(GoneReason),
+    Blocked,
+}
+
+#[derive(Debug)]
+pub(crate) struct Redirector {
+    pub(crate) site: Arc<Site>,
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) agents: Agents,
+    pub(crate) salts: Arc<VisitorSalts>,
+    pub(crate) capture: Arc<Capture>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Whether a link can be followed now.
+enum Access {
+    Open,
+    Limited(i64),
+    NotFound,
+    Gone(GoneReason),
+    Blocked,
+}
+
+fn access(destination: &Destination, now: Timestamp) -> Access {
+    match destination.state {
+        LinkState::Blocked => return Access::Blocked,
+        LinkState::Deleted => return Access::Gone(GoneReason::Deleted),
+        LinkState::Disabled => return Access::NotFound,
+        LinkState::Active => {}
+    }
+    if destination.expires_at.is_some_and(|at| at <= now) {
+        return Access::Gone(GoneReason::Expired);
+    }
+    if destination.is_used_up() {
+        return Access::Gone(GoneReason::Exhausted);
+    }
+    if destination.starts_at.is_some_and(|at| at > now) {
+        return Access::NotFound;
+    }
+    destination
+        .max_clicks
+        .map_or(Access::Open, Access::Limited)
+}
+
+impl Redirector {
+    pub(crate) async fn resolve(
+        &self,
+        host: &str,
+        path: &str,
+        facts: &RequestFacts<'_>,
+    ) -> Result<Resolution, ResolveError> {
+        let Some(destination) = self.find(host, path).await? else {
+            return Ok(Resolution::NotFound);
+        };
+        let now = self.clock.now();
+        let limit = match access(&destination, now) {
+            Access::Open => None,
+            Access::Limited(limit) => Some(limit),
+            Access::NotFound => return Ok(Resolution::NotFound),
+            Access::Gone(reason) => return Ok(Resolution::Gone(reason)),
+            Access::Blocked => return Ok(Resolution::Blocked),
+        };
+        let Some(location) = location(&destination, facts.query) else {
+            return Ok(Resolution::QueryTooLong);
+        };
+        let redirect = Resolution::Redirect(Redirect {
+            status: destination.status,
+            location,
+        });
+        if facts.head {
+            return Ok(if limit.is_some() {
+                Resolution::Withheld
+            } else {
+                redirect
+            });
+        }
+        let (classified, payload) = self.describe(&destination, facts, now);
+        let Some(limit) = limit else {
+            self.capture.record(&payload).await?;
+            return Ok(redirect);
+        };
+        if classified.kind != Kind::Human {
+            return Ok(Resolution::Withheld);
+        }
+        match self.capture.record_limited(&payload, limit).await? {
+            SlotOutcome::Taken => Ok(redirect),
+            SlotOutcome::UsedUp => {
+                destination.set_used_up();
+                Ok(Resolution::Gone(GoneReason::Exhausted))
+            }
+        }
+    }
+
+    pub(crate) async fn preview(&self, host: &str, path: &str) -> Result<Preview, ResolveError> {
+        let Some(destination) = self.find(host, path).await? else {
+            return Ok(Preview::NotFound);
+        };
+        Ok(match access(&destination, self.clock.now()) {
+            Access::Open => Preview::Open {
+                target: destination.target.as_str().to_owned(),
+                title: destination.title.as_deref().map(str::to_owned),
+            },
+            Access::Limited(_) => Preview::Withheld,
+            Access::NotFound => Preview::NotFound,
+            Access::Gone(reason) => Preview::Gone(reason),
+            Access::Blocked => Preview::Blocked,
+        })
+    }
+
+    async fn find(
+        &self,
+        host: &str,
+        path: &str,
+    ) -> Result<Option<Arc<Destination>>, ResolveError> {
+        let (Some(domain), Some(slug)) = (self.site.domain_of(host), slug_from_path(path)) else {
+            return Ok(None);
+        };
+        self.resolver
+            .find(domain, &slug)
+            .await
+            .map_err(|_| ResolveError::Unavailable)
+    }
+
+    /// The click as a record.
+    fn describe(
+        &self,
+        destination: &Destination,
+        facts: &RequestFacts<'_>,
+        now: Timestamp,
+    ) -> (Classified, Vec<u8>) {
+        let agent = self.agents.lookup(facts.user_agent);
+        let classified = classify(&agent, facts);
+        let head = ClickHead {
+            link: destination.link,
+            workspace: destination.workspace,
+            at: now,
+            visitor: visitor_hash(
+                &self.salts.key(now),
+                destination.workspace.number(),
+                facts.client,
+                facts.user_agent,
+            ),
+            kind: classified.kind as u8,
+            reason: classified.reason as u8,
+        };
+        let mut payload = Vec::with_capacity(256);
+        head.encode(&mut payload);
+        encode_facts(&agent, facts, &mut payload);
+        (classified, payload)
+    }
+}
+
+/// Where the visitor goes; `None` when it would not fit.
+fn location(destination: &Destination, query: Option<&str>) -> Option<Bytes> {
+    match query {
+        Some(query) if destination.forward_query && !query.is_empty() => {
+            let mut with_query = String::new();
+            destination.target.with_query(query, &mut with_query).ok()?;
+            Some(Bytes::from(with_query))
+        }
+        _ => Some(destination.location.clone()),
+    }
+}

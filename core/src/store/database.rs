@@ -1,0 +1,221 @@
+//! The two databases behind one face.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, PgPool, SqlitePool};
+
+use crate::store::StoreError;
+
+/// Runs one SQL body on whichever database is open. The body is compiled once per driver, so it
+/// must be valid on both: `migrations/README.md` names the portable subset.
+macro_rules! with_db {
+    ($db:expr, |$pool:ident| $body:expr) => {
+        match $db {
+            $crate::store::Db::Sqlite($pool) => $body,
+            $crate::store::Db::Postgres($pool) => $body,
+        }
+    };
+}
+pub(crate) use with_db;
+
+/// As `with_db!`, inside a write transaction. Leaving the body with `?` or `return` rolls back.
+macro_rules! in_tx {
+    ($db:expr, |$tx:ident| $body:expr) => {
+        match $db {
+            $crate::store::Db::Sqlite(pool) => {
+                let mut $tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+                let out = $body;
+                $tx.commit().await?;
+                out
+            }
+            $crate::store::Db::Postgres(pool) => {
+                let mut $tx = pool.begin_with("BEGIN").await?;
+                // A server-wide `synchronous_commit = off` must not take back what was answered.
+                sqlx::query("SET LOCAL synchronous_commit = on")
+                    .execute(&mut *$tx)
+                    .await?;
+                let out = $body;
+                $tx.commit().await?;
+                out
+            }
+        }
+    };
+}
+pub(crate) use in_tx;
+
+/// As `with_db!`, inside a read transaction that sees one moment of the database.
+macro_rules! in_snapshot {
+    ($db:expr, |$tx:ident| $body:expr) => {
+        match $db {
+            $crate::store::Db::Sqlite(pool) => {
+                let mut $tx = pool.begin_with("BEGIN DEFERRED").await?;
+                $body
+            }
+            $crate::store::Db::Postgres(pool) => {
+                let mut $tx = pool
+                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    .await?;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use in_snapshot;
+
+/// Where the database is.
+#[derive(Clone)]
+pub enum DatabaseUrl {
+    /// A SQLite file, made when it does not exist.
+    Sqlite(PathBuf),
+    /// A `postgres://` URL; it may hold a password and is never printed.
+    Postgres(SecretString),
+}
+
+/// The text names no database that Terse can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a database URL starts with sqlite: or postgres://")]
+pub struct DatabaseUrlError;
+
+impl FromStr for DatabaseUrl {
+    type Err = DatabaseUrlError;
+
+    fn from_str(text: &str) -> Result<Self, DatabaseUrlError> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return Ok(Self::Sqlite(PathBuf::from(path)));
+        }
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self::Postgres(SecretString::from(text)));
+        }
+        Err(DatabaseUrlError)
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(_) => f.write_str("postgres://…"),
+        }
+    }
+}
+
+/// An open database.
+#[derive(Clone, Debug)]
+pub(crate) enum Db {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// What a pool of connections is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PoolPurpose {
+    /// Requests of people: short, many.
+    Requests,
+    /// The folder: one long-lived writer.
+    Folding,
+}
+
+/// The database, seen through the domain's words.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pub(crate) db: Db,
+}
+
+// SQLite releases before this one can corrupt a WAL when a checkpoint meets a commit.
+const OLDEST_SAFE_SQLITE: (u32, u32, u32) = (3, 51, 3);
+// A person waits for at most this long before hearing that the database is not available.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+impl Store {
+    /// Opens the database without touching its schema.
+    pub(crate) async fn connect(
+        url: &DatabaseUrl,
+        purpose: PoolPurpose,
+    ) -> Result<Self, StoreError> {
+        let db = match url {
+            DatabaseUrl::Sqlite(path) => Db::Sqlite(open_sqlite(path, purpose).await?),
+            DatabaseUrl::Postgres(url) => {
+                Db::Postgres(open_postgres(url.expose_secret(), purpose).await?)
+            }
+        };
+        Ok(Self { db })
+    }
+
+    /// Answers when the database does.
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        with_db!(&self.db, |pool| {
+            sqlx::query_scalar::<_, i64>("SELECT CAST(1 AS BIGINT)")
+                .fetch_one(pool)
+                .await?
+        });
+        Ok(())
+    }
+
+    pub(crate) async fn close(&self) {
+        with_db!(&self.db, |pool| pool.close().await);
+    }
+}
+
+async fn open_sqlite(path: &Path, purpose: PoolPurpose) -> Result<SqlitePool, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(PATIENCE)
+        .optimize_on_close(true, None)
+        .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5));
+    let connections = match purpose {
+        PoolPurpose::Requests => 8,
+        PoolPurpose::Folding => 1,
+    };
+    let pool = SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        // A ping is a round trip to the connection's own thread, and the file does not go away.
+        .test_before_acquire(false)
+        .max_lifetime(None)
+        .idle_timeout((purpose == PoolPurpose::Requests).then_some(Duration::from_secs(60)))
+        .connect_with(options)
+        .await?;
+    refuse_unsafe_sqlite(&pool).await?;
+    Ok(pool)
+}
+
+async fn refuse_unsafe_sqlite(pool: &SqlitePool) -> Result<(), StoreError> {
+    let text: String = sqlx::query_scalar("SELECT sqlite_version()")
+        .fetch_one(pool)
+        .await?;
+    let mut parts = text.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    let version = (next(), next(), next());
+    if version < OLDEST_SAFE_SQLITE {
+        return Err(StoreError::Unreadable(
+            "SQLite is older than 3.51.3 and can corrupt its log; link the bundled one",
+        ));
+    }
+    Ok(())
+}
+
+async fn open_postgres(url: &str, purpose: PoolPurpose) -> Result<PgPool, StoreError> {
+    let options = PgConnectOptions::from_str(url)?
+        .application_name("terse")
+        .options([("lock_timeout", "5s"), ("statement_timeout", "30s")]);
+    let connections = match purpose {
+        PoolPurpose::Requests => 16,
+        PoolPurpose::Folding => 1,
+    };
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .connect_with(options)
+        .await?;
+    Ok(pool)
+}

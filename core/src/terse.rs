@@ -1,0 +1,466 @@
+//! The parts put together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::accounts::Accounts;
+use crate::analytics::Analytics;
+use crate::capture::{Capture, OnUnrecordable};
+use crate::classify::{Agents, RequestFacts};
+use crate::folder::{FolderHandle, FolderParts};
+use crate::links::Links;
+use crate::model::{Clock, DomainId, Entropy, OsEntropy, SystemClock};
+use crate::redirect::{Preview, Redirector, Resolution, ResolveError};
+use crate::resolver::Resolver;
+use crate::site::{PublicUrlError, Site};
+use crate::spool::{Durability, Spool, SpoolError, SpoolOptions, SpoolStatus};
+use crate::store::{DatabaseUrl, MigrationStatus, PoolPurpose, Store, StoreError};
+use crate::verify::{VerifyReport, verify};
+use crate::visitor_salts::{VisitorEpoch, VisitorSalts};
+
+const CACHED_AGENTS: u64 = 4_096;
+const READY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// An open installation: links, accounts, redirects and figures. Cloning it is cheap.
+#[derive(Clone, Debug)]
+pub struct Terse {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    links: Links,
+    accounts: Accounts,
+    analytics: Analytics,
+    redirector: Redirector,
+    resolver: Arc<Resolver>,
+    capture: Arc<Capture>,
+    spool: Spool,
+    folder: FolderHandle,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why an installation could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("no database was named")]
+    NoDatabase,
+    #[error(transparent)]
+    PublicUrl(#[from] PublicUrlError),
+    /// Short links that people have would stop working.
+    #[error("this database belongs to {stored}; the public URL is not the same")]
+    PublicUrlDiffers { stored: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("a directory or thread could not be made")]
+    Io(#[from] std::io::Error),
+}
+
+/// Why requests should go elsewhere for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    #[error("the database does not answer")]
+    Database,
+    #[error("the spool takes no clicks")]
+    Spool,
+}
+
+/// What goes on inside, at one moment.
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub spool: SpoolStatus,
+    /// Answered redirects that no store took, since the process began.
+    pub unrecorded: u64,
+    pub folded: u64,
+    pub fold_batches: u64,
+    /// Batches that turned out to be in the database already.
+    pub fold_repeated: u64,
+    pub fold_failures: u64,
+    pub dead_records: u64,
+    pub skewed_clicks: u64,
+    /// Streams that wait for a gap to be accepted.
+    pub stopped_streams: u64,
+    pub cached_links: u64,
+}
+
+impl Terse {
+    /// Begins to describe an installation.
+    pub fn builder() -> TerseBuilder {
+        TerseBuilder::default()
+    }
+
+    pub fn links(&self) -> &Links {
+        &self.inner.links
+    }
+
+    pub fn accounts(&self) -> &Accounts {
+        &self.inner.accounts
+    }
+
+    pub fn analytics(&self) -> &Analytics {
+        &self.inner.analytics
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// What a request for a short URL gets. When it is a redirect, its click is recorded at the
+    /// level in force by the time this returns. `path` is as it came, percent-encoded.
+    pub async fn resolve(
+        &self,
+        host: &str,
+        path: &str,
+        facts: &RequestFacts<'_>,
+    ) -> Result<Resolution, ResolveError> {
+        self.inner.redirector.resolve(host, path, facts).await
+    }
+
+    /// Where an open link leads, without following or counting.
+    pub async fn preview(&self, host: &str, path: &str) -> Result<Preview, ResolveError> {
+        self.inner.redirector.preview(host, path).await
+    }
+
+    /// Compares every link's clicks with its counters, beside whatever else goes on.
+    pub async fn verify(&self) -> Result<VerifyReport, StoreError> {
+        verify(&self.inner.store).await
+    }
+
+    /// What goes on inside; cheap.
+    pub fn status(&self) -> Status {
+        let progress = &self.inner.folder.progress;
+        Status {
+            spool: self.inner.spool.status(),
+            unrecorded: self.inner.capture.unrecorded().total(),
+            folded: progress.folded.load(Ordering::Relaxed),
+            fold_batches: progress.batches.load(Ordering::Relaxed),
+            fold_repeated: progress.repeated.load(Ordering::Relaxed),
+            fold_failures: progress.failures.load(Ordering::Relaxed),
+            dead_records: progress.dead.load(Ordering::Relaxed),
+            skewed_clicks: progress.skewed.load(Ordering::Relaxed),
+            stopped_streams: progress.stopped_streams.load(Ordering::Relaxed),
+            cached_links: self.inner.resolver.cached_links(),
+        }
+    }
+
+    /// Whether requests can be answered as promised.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        if !self.inner.spool.status().writable {
+            return Err(NotReady::Spool);
+        }
+        match tokio::time::timeout(READY_PATIENCE, self.inner.store.ping()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(NotReady::Database),
+        }
+    }
+
+    /// Completes when a thread that clicks depend on has died: the process should end.
+    pub async fn failed(&self) {
+        self.inner.folder.failed().await;
+    }
+
+    /// Syncs the spool, folds for two seconds at most, and closes the database. Redirects must
+    /// have stopped. Calling it again does nothing.
+    pub async fn close(&self) {
+        let spool = self.inner.spool.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || spool.sync()).await {
+            tracing::error!(%error, "the spool could not be synced");
+        }
+        self.inner.folder.stop().await;
+        let spool = self.inner.spool.clone();
+        let _ = tokio::task::spawn_blocking(move || spool.close()).await;
+        let _ = tokio::time::timeout(READY_PATIENCE, self.inner.store.close()).await;
+    }
+}
+
+/// A description of an installation.
+#[derive(Clone, Debug)]
+pub struct TerseBuilder {
+    database: Option<DatabaseUrl>,
+    public_url: String,
+    spool_dir: Option<PathBuf>,
+    spool: SpoolOptions,
+    on_unrecordable: OnUnrecordable,
+    visitor_epoch: VisitorEpoch,
+    slug_length: u8,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Default for TerseBuilder {
+    fn default() -> Self {
+        Self {
+            database: None,
+            public_url: "http://localhost:8080".to_owned(),
+            spool_dir: None,
+            spool: SpoolOptions::at(PathBuf::new()),
+            on_unrecordable: OnUnrecordable::default(),
+            visitor_epoch: VisitorEpoch::default(),
+            slug_length: 7,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(OsEntropy),
+        }
+    }
+}
+
+impl TerseBuilder {
+    /// Keeps everything in this SQLite file, made when it does not exist.
+    #[must_use]
+    pub fn sqlite(self, path: impl Into<PathBuf>) -> Self {
+        self.database(DatabaseUrl::Sqlite(path.into()))
+    }
+
+    /// Keeps everything in this database.
+    #[must_use]
+    pub fn database(mut self, url: DatabaseUrl) -> Self {
+        self.database = Some(url);
+        self
+    }
+
+    /// Where short URLs begin, as in `https://go.example`; `http://localhost:8080` by default.
+    #[must_use]
+    pub fn public_url(mut self, url: impl Into<String>) -> Self {
+        self.public_url = url.into();
+        self
+    }
+
+    /// The directory of the spool; beside the SQLite file by default. One process at a time.
+    #[must_use]
+    pub fn spool_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.spool_dir = Some(dir.into());
+        self
+    }
+
+    /// What an answered click survives; `Process` by default.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.spool.durability = durability;
+        self
+    }
+
+    /// Bytes of unfolded clicks that the spool may hold; 2 GiB by default.
+    #[must_use]
+    pub fn spool_max_bytes(mut self, bytes: u64) -> Self {
+        self.spool.max_bytes = bytes;
+        self
+    }
+
+    /// How long folded clicks stay in the spool, for a database restored from a backup; 1 h by default.
+    #[must_use]
+    pub fn spool_retain(mut self, retain: Duration) -> Self {
+        self.spool.retain = retain;
+        self
+    }
+
+    /// Allows a spool in memory even where clicks are promised to survive a power cut.
+    #[must_use]
+    pub fn allow_volatile_spool(mut self, allow: bool) -> Self {
+        self.spool.allow_volatile = allow;
+        self
+    }
+
+    /// What happens to a redirect whose click no store takes.
+    #[must_use]
+    pub fn on_unrecordable(mut self, policy: OnUnrecordable) -> Self {
+        self.on_unrecordable = policy;
+        self
+    }
+
+    /// How long one visitor keeps one hash.
+    #[must_use]
+    pub fn visitor_epoch(mut self, epoch: VisitorEpoch) -> Self {
+        self.visitor_epoch = epoch;
+        self
+    }
+
+    /// Symbols of a generated slug, 4 to 64; 7 by default.
+    #[must_use]
+    pub fn slug_length(mut self, symbols: u8) -> Self {
+        self.slug_length = symbols.clamp(4, 64);
+        self
+    }
+
+    /// Where the time comes from.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Where randomness comes from.
+    #[must_use]
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Opens the installation: migrates an empty or older database, locks and recovers the spool,
+    /// starts the folder. Needs a tokio runtime with time and I/O.
+    pub async fn open(self) -> Result<Terse, OpenError> {
+        let database = self.database.clone().ok_or(OpenError::NoDatabase)?;
+        let mut spool_options = self.spool.clone();
+        spool_options.dir = self.spool_path(&database);
+        let site = Site::parse(&self.public_url)?;
+        let store = open_store(&database).await?;
+        store.migrate_up().await?;
+        let site = Arc::new(self.settle(&store, site).await?);
+        let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
+        let salts = Arc::new(
+            VisitorSalts::open(&store, self.visitor_epoch, Arc::clone(&entropy), clock.now())
+                .await?,
+        );
+        let spool = open_spool(spool_options, &clock, &entropy).await?;
+        let capture = Arc::new(Capture::new(
+            Some(spool.clone()),
+            store.clone(),
+            Arc::clone(&clock),
+            &*entropy,
+            self.on_unrecordable,
+        ));
+        let resolver = Arc::new(Resolver::new(store.clone(), Arc::clone(&clock)));
+        let folder = FolderHandle::start(FolderParts {
+            spool: spool.clone(),
+            database,
+            capture: Arc::clone(&capture),
+            salts: Arc::clone(&salts),
+            clock: Arc::clone(&clock),
+        })?;
+        let inner = Inner {
+            links: Links::new(
+                store.clone(),
+                Arc::clone(&site),
+                Arc::clone(&resolver),
+                Arc::clone(&clock),
+                Arc::clone(&entropy),
+                self.slug_length,
+            ),
+            accounts: Accounts::new(store.clone(), Arc::clone(&clock), entropy),
+            analytics: Analytics::new(store.clone(), Arc::clone(&capture), Arc::clone(&clock)),
+            redirector: Redirector {
+                site,
+                resolver: Arc::clone(&resolver),
+                agents: Agents::new(CACHED_AGENTS),
+                salts,
+                capture: Arc::clone(&capture),
+                clock: Arc::clone(&clock),
+            },
+            resolver,
+            capture,
+            spool,
+            folder,
+            store,
+            clock,
+        };
+        Ok(Terse {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Opens only the database, for work beside a running server; locks nothing.
+    pub async fn tools(self) -> Result<Tools, OpenError> {
+        let database = self.database.clone().ok_or(OpenError::NoDatabase)?;
+        let store = open_store(&database).await?;
+        Ok(Tools {
+            accounts: Accounts::new(store.clone(), Arc::clone(&self.clock), self.entropy),
+            store,
+            clock: self.clock,
+        })
+    }
+
+    fn spool_path(&self, database: &DatabaseUrl) -> PathBuf {
+        self.spool_dir.clone().unwrap_or_else(|| match database {
+            DatabaseUrl::Sqlite(path) => {
+                let mut name = path.file_name().unwrap_or_default().to_os_string();
+                name.push("-spool");
+                path.with_file_name(name)
+            }
+            DatabaseUrl::Postgres(_) => PathBuf::from("terse-spool"),
+        })
+    }
+
+    /// Binds the database to its public URL, once.
+    async fn settle(&self, store: &Store, mut site: Site) -> Result<Site, OpenError> {
+        let stored = store.setting_or("public_url", site.origin()).await?;
+        if stored != site.origin() {
+            return Err(OpenError::PublicUrlDiffers { stored });
+        }
+        site.domain = store
+            .ensure_domain(
+                &site.host,
+                DomainId::random(&*self.entropy),
+                self.clock.now(),
+            )
+            .await?;
+        Ok(site)
+    }
+}
+
+async fn open_store(database: &DatabaseUrl) -> Result<Store, OpenError> {
+    if let DatabaseUrl::Sqlite(path) = database
+        && let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(parent)?;
+    }
+    Ok(Store::connect(database, PoolPurpose::Requests).await?)
+}
+
+async fn open_spool(
+    options: SpoolOptions,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Spool, OpenError> {
+    let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
+    tokio::task::spawn_blocking(move || Spool::open(options, clock, entropy))
+        .await
+        .map_err(std::io::Error::other)?
+        .map_err(OpenError::from)
+}
+
+/// The database alone, for an administrator's work beside a running server.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    store: Store,
+    accounts: Accounts,
+    clock: Arc<dyn Clock>,
+}
+
+impl Tools {
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// Compares every link's clicks with its counters.
+    pub async fn verify(&self) -> Result<VerifyReport, StoreError> {
+        verify(&self.store).await
+    }
+
+    /// Accepts every gap that was found in the spool; the running server goes on after them.
+    pub async fn accept_gaps(&self) -> Result<u64, StoreError> {
+        self.store.accept_gaps(self.clock.now()).await
+    }
+
+    /// Every migration that this release or the database knows.
+    pub async fn migrations(&self) -> Result<Vec<MigrationStatus>, StoreError> {
+        self.store.migration_status().await
+    }
+
+    /// Applies all migrations that are missing.
+    pub async fn migrate_up(&self) -> Result<(), StoreError> {
+        self.store.migrate_up().await
+    }
+
+    /// Takes back every migration after `target`; 0 takes back all, and with them all data.
+    pub async fn migrate_down(&self, target: i64) -> Result<(), StoreError> {
+        self.store.migrate_down(target).await
+    }
+
+    /// Closes the database.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+}

@@ -1,0 +1,174 @@
+//! The keys of the visitor hashes: one per epoch, made a day ahead, destroyed after its time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::ToSpan;
+use jiff::tz::TimeZone;
+
+use crate::model::{Entropy, Timestamp, random_bytes};
+use crate::store::{Store, StoreError};
+
+const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+// Clicks of the old epoch may still be on their way; their hashes are made already.
+const KEPT_AFTER_END: Duration = Duration::from_secs(60 * 60);
+
+/// How long one visitor keeps one hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VisitorEpoch {
+    /// A calendar month in UTC: visitors over several months are the sum of months.
+    #[default]
+    Month,
+    /// A calendar day in UTC: visitors over several days are the sum of days.
+    Day,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Salt {
+    key: [u8; 16],
+    ends_at: Timestamp,
+}
+
+#[derive(Debug)]
+struct Pair {
+    current: Salt,
+    next: Option<Salt>,
+}
+
+/// The salts in force, read without a lock.
+#[derive(Debug)]
+pub(crate) struct VisitorSalts {
+    epoch: VisitorEpoch,
+    entropy: Arc<dyn Entropy>,
+    pair: ArcSwap<Pair>,
+}
+
+impl VisitorSalts {
+    pub(crate) async fn open(
+        store: &Store,
+        epoch: VisitorEpoch,
+        entropy: Arc<dyn Entropy>,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let current = stored_salt(store, epoch, &*entropy, now).await?;
+        let salts = Self {
+            epoch,
+            entropy,
+            pair: ArcSwap::from_pointee(Pair {
+                current,
+                next: None,
+            }),
+        };
+        salts.maintain(store, now).await?;
+        Ok(salts)
+    }
+
+    /// The key for a click at `now`.
+    pub(crate) fn key(&self, now: Timestamp) -> [u8; 16] {
+        let pair = self.pair.load();
+        if now < pair.current.ends_at {
+            return pair.current.key;
+        }
+        match pair.next {
+            Some(next) if now < next.ends_at => next.key,
+            _ => self.improvised(now),
+        }
+    }
+
+    /// A key for an epoch that the database could not be asked about: it was away for a day.
+    fn improvised(&self, now: Timestamp) -> [u8; 16] {
+        let (_, ends_at) = self.epoch.at(now);
+        let fresh = Salt {
+            key: random_bytes(&*self.entropy),
+            ends_at,
+        };
+        let pair = self.pair.rcu(|pair| {
+            if now < pair.current.ends_at {
+                Arc::clone(pair)
+            } else {
+                Arc::new(Pair {
+                    current: fresh,
+                    next: None,
+                })
+            }
+        });
+        if now < pair.current.ends_at {
+            pair.current.key
+        } else {
+            self.pair.load().current.key
+        }
+    }
+
+    /// Whether the next epoch's salt should be made, or an old one destroyed, by now.
+    pub(crate) fn needs_maintenance(&self, now: Timestamp) -> bool {
+        let pair = self.pair.load();
+        now >= pair.current.ends_at || (pair.next.is_none() && now.plus(AHEAD) >= pair.current.ends_at)
+    }
+
+    /// Moves on to the next epoch, makes the one after that a day ahead, destroys what is over.
+    pub(crate) async fn maintain(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
+        let current = stored_salt(store, self.epoch, &*self.entropy, now).await?;
+        let next = if now.plus(AHEAD) >= current.ends_at {
+            Some(stored_salt(store, self.epoch, &*self.entropy, current.ends_at).await?)
+        } else {
+            None
+        };
+        self.pair.store(Arc::new(Pair { current, next }));
+        store
+            .destroy_salts_before(now.minus(KEPT_AFTER_END))
+            .await?;
+        Ok(())
+    }
+}
+
+async fn stored_salt(
+    store: &Store,
+    epoch: VisitorEpoch,
+    entropy: &dyn Entropy,
+    moment: Timestamp,
+) -> Result<Salt, StoreError> {
+    let (name, ends_at) = epoch.at(moment);
+    let fresh: [u8; 16] = random_bytes(entropy);
+    let stored = store.salt_of_epoch(&name, ends_at, &fresh).await?;
+    let key = stored
+        .try_into()
+        .map_err(|_| StoreError::Unreadable("visitor_salts.salt"))?;
+    Ok(Salt { key, ends_at })
+}
+
+impl VisitorEpoch {
+    /// The name of the epoch at `moment`, and when it ends.
+    fn at(self, moment: Timestamp) -> (String, Timestamp) {
+        let date = moment.to_jiff().to_zoned(TimeZone::UTC).date();
+        let (name, first, length) = match self {
+            Self::Month => (date.strftime("%Y-%m"), date.first_of_month(), 1.month()),
+            Self::Day => (date.strftime("%Y-%m-%d"), date, 1.day()),
+        };
+        let ends_at = first
+            .checked_add(length)
+            .and_then(|end| end.to_zoned(TimeZone::UTC))
+            .map_or(Timestamp::MAX, |end| {
+                Timestamp::from_millis(end.timestamp().as_millisecond())
+            });
+        (name.to_string(), ends_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse("at", text).unwrap()
+    }
+
+    #[test]
+    fn an_epoch_ends_where_the_next_begins() {
+        let (name, end) = VisitorEpoch::Month.at(at("2026-12-31T23:59:59.999Z"));
+        assert_eq!((name.as_str(), end), ("2026-12", at("2027-01-01T00:00:00Z")));
+        assert_eq!(VisitorEpoch::Month.at(end).0, "2027-01");
+        let (name, end) = VisitorEpoch::Day.at(at("2028-02-29T12:00:00Z"));
+        assert_eq!((name.as_str(), end), ("2028-02-29", at("2028-03-01T00:00:00Z")));
+    }
+}

@@ -1,0 +1,16 @@
+DROP TABLE visitor_salts;
+DROP TABLE clicks_unrecorded;
+DROP TABLE clicks_dead;
+DROP TABLE clicks;
+DROP TABLE spool_gaps;
+DROP TABLE spool_streams;
+DROP TABLE link_counters;
+DROP TABLE link_tags;
+DROP TABLE links;
+DROP TABLE domains;
+DROP TABLE refresh_tokens;
+DROP TABLE sessions;
+DROP TABLE memberships;
+DROP TABLE workspaces;
+DROP TABLE users;
+DROP TABLE settings;
