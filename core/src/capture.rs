@@ -198,7 +198,10 @@ impl Capture {
     async fn direct_number(&self) -> Option<i64> {
         self.direct
             .number
-            .get_or_try_init(|| self.store.register_stream(&self.direct.id, self.clock.now()))
+            .get_or_try_init(|| {
+                self.store
+                    .register_stream(&self.direct.id, self.clock.now())
+            })
             .await
             .ok()
             .copied()
@@ -220,7 +223,12 @@ impl Capture {
         }
         let day = now.as_millis() / 86_400_000;
         let clicks = i64::try_from(waiting).unwrap_or(i64::MAX);
-        if self.store.add_unrecorded(day, "spool", clicks).await.is_err() {
+        if self
+            .store
+            .add_unrecorded(day, "spool", clicks)
+            .await
+            .is_err()
+        {
             self.unrecorded.give_back(waiting);
         }
     }

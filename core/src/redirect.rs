@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::capture::{Capture, SlotOutcome};
-use crate::classify::{Agents, Classified, Kind, RequestFacts, classify, encode_facts, visitor_hash};
+use crate::classify::{
+    Agents, Classified, Kind, RequestFacts, classify, encode_facts, visitor_hash,
+};
 use crate::click::ClickHead;
 use crate::model::{Clock, LinkState, RedirectStatus, Timestamp, slug_from_path};
 use crate::resolver::{Destination, Resolver};
@@ -106,9 +108,7 @@ fn access(destination: &Destination, now: Timestamp) -> Access {
     if destination.starts_at.is_some_and(|at| at > now) {
         return Access::NotFound;
     }
-    destination
-        .max_clicks
-        .map_or(Access::Open, Access::Limited)
+    destination.max_clicks.map_or(Access::Open, Access::Limited)
 }
 
 impl Redirector {
@@ -176,11 +176,7 @@ impl Redirector {
         })
     }
 
-    async fn find(
-        &self,
-        host: &str,
-        path: &str,
-    ) -> Result<Option<Arc<Destination>>, ResolveError> {
+    async fn find(&self, host: &str, path: &str) -> Result<Option<Arc<Destination>>, ResolveError> {
         let (Some(domain), Some(slug)) = (self.site.domain_of(host), slug_from_path(path)) else {
             return Ok(None);
         };
@@ -223,9 +219,7 @@ impl Redirector {
 fn location(destination: &Destination, query: Option<&str>) -> Option<Bytes> {
     match query {
         Some(query) if destination.forward_query && !query.is_empty() => {
-            let mut with_query = String::new();
-            destination.target.with_query(query, &mut with_query).ok()?;
-            Some(Bytes::from(with_query))
+            destination.target.with_query(query).ok().map(Bytes::from)
         }
         _ => Some(destination.location.clone()),
     }

@@ -16,7 +16,9 @@ pub(crate) struct Site {
 
 /// The text cannot be the public address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the public URL must be http or https with a host and nothing after it, as in https://go.example")]
+#[error(
+    "the public URL must be http or https with a host and nothing after it, as in https://go.example"
+)]
 pub struct PublicUrlError;
 
 impl Site {
@@ -67,19 +69,43 @@ mod tests {
     #[test]
     fn a_host_is_known_whatever_its_port_case_and_trailing_dot() {
         let site = Site::parse("https://Go.Example:8443").unwrap();
-        for host in ["go.example", "GO.EXAMPLE", "go.example:80", "go.example.", "go.example.:1"] {
+        for host in [
+            "go.example",
+            "GO.EXAMPLE",
+            "go.example:80",
+            "go.example.",
+            "go.example.:1",
+        ] {
             assert_eq!(site.domain_of(host), Some(site.domain), "{host}");
         }
-        for host in ["", "example", "evil.example", "go.example.evil", "[::1]:80", ":80"] {
+        for host in [
+            "",
+            "example",
+            "evil.example",
+            "go.example.evil",
+            "[::1]:80",
+            ":80",
+        ] {
             assert_eq!(site.domain_of(host), None, "{host}");
         }
     }
 
     #[test]
     fn a_public_url_is_an_origin_and_nothing_more() {
-        for text in ["go.example", "ftp://go.example", "https://u@go.example", "https://go.example/x", "https://go.example?x"] {
+        for text in [
+            "go.example",
+            "ftp://go.example",
+            "https://u@go.example",
+            "https://go.example/x",
+            "https://go.example?x",
+        ] {
             assert!(Site::parse(text).is_err(), "{text}");
         }
-        assert_eq!(Site::parse("http://localhost:8080/").unwrap().short_url("a"), "http://localhost:8080/a");
+        assert_eq!(
+            Site::parse("http://localhost:8080/")
+                .unwrap()
+                .short_url("a"),
+            "http://localhost:8080/a"
+        );
     }
 }

@@ -311,8 +311,13 @@ impl TerseBuilder {
         let site = Arc::new(self.settle(&store, site).await?);
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
         let salts = Arc::new(
-            VisitorSalts::open(&store, self.visitor_epoch, Arc::clone(&entropy), clock.now())
-                .await?,
+            VisitorSalts::open(
+                &store,
+                self.visitor_epoch,
+                Arc::clone(&entropy),
+                clock.now(),
+            )
+            .await?,
         );
         let spool = open_spool(spool_options, &clock, &entropy).await?;
         let capture = Arc::new(Capture::new(
@@ -402,7 +407,9 @@ impl TerseBuilder {
 
 async fn open_store(database: &DatabaseUrl) -> Result<Store, OpenError> {
     if let DatabaseUrl::Sqlite(path) = database
-        && let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
+        && let Some(parent) = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
     {
         std::fs::create_dir_all(parent)?;
     }

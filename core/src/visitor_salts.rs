@@ -10,9 +10,9 @@ use jiff::tz::TimeZone;
 use crate::model::{Entropy, Timestamp, random_bytes};
 use crate::store::{Store, StoreError};
 
-const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+const AHEAD: Duration = Duration::from_hours(24);
 // Clicks of the old epoch may still be on their way; their hashes are made already.
-const KEPT_AFTER_END: Duration = Duration::from_secs(60 * 60);
+const KEPT_AFTER_END: Duration = Duration::from_hours(1);
 
 /// How long one visitor keeps one hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,7 +103,8 @@ impl VisitorSalts {
     /// Whether the next epoch's salt should be made, or an old one destroyed, by now.
     pub(crate) fn needs_maintenance(&self, now: Timestamp) -> bool {
         let pair = self.pair.load();
-        now >= pair.current.ends_at || (pair.next.is_none() && now.plus(AHEAD) >= pair.current.ends_at)
+        now >= pair.current.ends_at
+            || (pair.next.is_none() && now.plus(AHEAD) >= pair.current.ends_at)
     }
 
     /// Moves on to the next epoch, makes the one after that a day ahead, destroys what is over.
@@ -166,9 +167,15 @@ mod tests {
     #[test]
     fn an_epoch_ends_where_the_next_begins() {
         let (name, end) = VisitorEpoch::Month.at(at("2026-12-31T23:59:59.999Z"));
-        assert_eq!((name.as_str(), end), ("2026-12", at("2027-01-01T00:00:00Z")));
+        assert_eq!(
+            (name.as_str(), end),
+            ("2026-12", at("2027-01-01T00:00:00Z"))
+        );
         assert_eq!(VisitorEpoch::Month.at(end).0, "2027-01");
         let (name, end) = VisitorEpoch::Day.at(at("2028-02-29T12:00:00Z"));
-        assert_eq!((name.as_str(), end), ("2028-02-29", at("2028-03-01T00:00:00Z")));
+        assert_eq!(
+            (name.as_str(), end),
+            ("2028-02-29", at("2028-03-01T00:00:00Z"))
+        );
     }
 }

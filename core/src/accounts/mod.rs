@@ -19,7 +19,7 @@ use crate::store::{Store, StoreError};
 use password::Passwords;
 
 /// How long an unused refresh token is good for.
-pub const REFRESH_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub const REFRESH_LIFETIME: Duration = Duration::from_hours(30 * 24);
 
 const ADMIN_EMAIL: &str = "admin@localhost";
 const MAX_EMAIL_BYTES: usize = 254;
@@ -290,9 +290,9 @@ fn check_email(email: &str) -> Result<(), FieldError> {
         && email
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b','))
-        && email
-            .split_once('@')
-            .is_some_and(|(local, host)| !local.is_empty() && !host.is_empty() && !host.contains('@'));
+        && email.split_once('@').is_some_and(|(local, host)| {
+            !local.is_empty() && !host.is_empty() && !host.contains('@')
+        });
     if plausible {
         Ok(())
     } else {

@@ -9,7 +9,7 @@ use crate::classify::Kind;
 use crate::model::{FieldError, Timestamp, WorkspaceId};
 use crate::store::click_reports::ClickSelection;
 
-const DEFAULT_PERIOD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const DEFAULT_PERIOD: Duration = Duration::from_hours(30 * 24);
 const MAX_VALUES: usize = 100;
 const MAX_VALUE_CHARS: usize = 255;
 

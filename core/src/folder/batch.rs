@@ -12,7 +12,7 @@ use crate::store::clicks::{DeadRecord, StreamPart};
 const MAX_RECORDS: usize = 20_000;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// A node's clock this far ahead is wrong; its clicks are taken as of now.
-const MAX_AHEAD: std::time::Duration = std::time::Duration::from_secs(5 * 60);
+const MAX_AHEAD: std::time::Duration = std::time::Duration::from_mins(5);
 
 /// A place where records are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,13 +135,7 @@ impl BatchReader {
         }
     }
 
-    fn part(
-        &mut self,
-        id: StreamId,
-        from: u64,
-        limit: Option<u64>,
-        now: Timestamp,
-    ) -> StreamPart {
+    fn part(&mut self, id: StreamId, from: u64, limit: Option<u64>, now: Timestamp) -> StreamPart {
         let signed = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let mut part = StreamPart {
             stream: *id.as_bytes(),

@@ -27,7 +27,7 @@ const RETRY_LAST: Duration = Duration::from_secs(2);
 const FOLD_PATIENCE: Duration = Duration::from_secs(30);
 const LAST_FOLD_PATIENCE: Duration = Duration::from_secs(2);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
-const RECHECK_CURSORS_EVERY: Duration = Duration::from_secs(60);
+const RECHECK_CURSORS_EVERY: Duration = Duration::from_mins(1);
 const CHORES_EVERY: Duration = Duration::from_secs(5);
 const NICENESS: i32 = 5;
 
@@ -127,7 +127,10 @@ async fn connect(database: &DatabaseUrl, stop: &CancellationToken) -> Option<Sto
         match Store::connect(database, PoolPurpose::Folding).await {
             Ok(store) => return Some(store),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the folder waits for the database");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the folder waits for the database"
+                );
             }
         }
         tokio::select! {
@@ -347,7 +350,10 @@ impl Folder {
         if self.salts.needs_maintenance(now)
             && let Err(error) = self.salts.maintain(&self.store, now).await
         {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the visitor salts could not be kept up");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the visitor salts could not be kept up"
+            );
         }
     }
 
@@ -356,7 +362,11 @@ impl Folder {
         for view in self.spool.streams() {
             let Some(limit) = view.limit else { continue };
             let limit = i64::try_from(u64::from(limit)).unwrap_or(i64::MAX);
-            if let Err(error) = self.store.limit_stream(view.id.as_bytes(), limit, now).await {
+            if let Err(error) = self
+                .store
+                .limit_stream(view.id.as_bytes(), limit, now)
+                .await
+            {
                 tracing::warn!(error = &error as &dyn std::error::Error, stream = %view.id, "a stream's limit could not be stored");
             }
         }

@@ -33,11 +33,7 @@ impl Refusals {
     }
 }
 
-pub(super) fn draft(
-    new: &NewLink,
-    site: &Site,
-    policy: &TargetPolicy,
-) -> Result<Draft, LinkError> {
+pub(super) fn draft(new: &NewLink, site: &Site, policy: &TargetPolicy) -> Result<Draft, LinkError> {
     let mut refusals = Refusals::default();
     let target = refusals.keep(TargetUrl::parse("target_url", &new.target_url, policy));
     let slug = new

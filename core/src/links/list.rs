@@ -33,7 +33,11 @@ impl ListQuery {
         let mut keep = |error: FieldError| refused.push(error);
         let limit = filter.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
-            keep(FieldError::new("limit", "limit_out_of_range", "must be from 1 to 200"));
+            keep(FieldError::new(
+                "limit",
+                "limit_out_of_range",
+                "must be from 1 to 200",
+            ));
         }
         let (column, sort) = column(filter.sort.as_deref()).unwrap_or_else(|error| {
             keep(error);
@@ -121,7 +125,11 @@ fn descending(order: Option<&str>) -> Result<bool, FieldError> {
     match order.unwrap_or("desc") {
         "desc" => Ok(true),
         "asc" => Ok(false),
-        _ => Err(FieldError::new("order", "order_unknown", "must be asc or desc")),
+        _ => Err(FieldError::new(
+            "order",
+            "order_unknown",
+            "must be asc or desc",
+        )),
     }
 }
 

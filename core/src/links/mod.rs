@@ -209,8 +209,8 @@ impl Links {
     ) -> Result<Link, LinkError> {
         for _ in 0..UPDATE_ATTEMPTS {
             let current = self.row(*workspace, id).await?;
-            let changed = checks::apply(&current, changes.clone(), &self.target_policy())?;
-            if let Some(stored) = self.replace(&current, changed).await? {
+            let wanted = checks::apply(&current, changes.clone(), &self.target_policy())?;
+            if let Some(stored) = self.replace(&current, wanted).await? {
                 return Ok(self.shown(stored));
             }
         }

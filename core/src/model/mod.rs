@@ -18,6 +18,6 @@ pub use link::{
     Change, Link, LinkChanges, LinkFilter, LinkStatus, MAX_CLICK_LIMIT, MAX_NOTES_CHARS,
     MAX_TAG_CHARS, MAX_TAGS, MAX_TITLE_CHARS, NewLink, Page, RedirectStatus,
 };
-pub use slug::{FoldedSlug, RESERVED, Slug, slug_from_path};
-pub use target::{TargetPolicy, TargetUrl};
+pub use slug::{FoldedSlug, MAX_SLUG_BYTES, RESERVED, Slug, slug_from_path};
+pub use target::{MAX_TARGET_BYTES, QueryTooLong, TargetPolicy, TargetUrl};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -180,7 +180,10 @@ impl Resolver {
                 Ok(None)
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a slug could not be looked up");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a slug could not be looked up"
+                );
                 Err(Unavailable)
             }
         }

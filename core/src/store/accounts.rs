@@ -39,7 +39,10 @@ pub(crate) struct NewRefreshToken {
 /// What presenting a refresh token led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rotation {
-    Rotated { user: UserId, session: SessionId },
+    Rotated {
+        user: UserId,
+        session: SessionId,
+    },
     /// Unknown, expired, or of an ended session.
     Refused,
     /// It was used before: its session has been ended.
@@ -217,7 +220,7 @@ impl Store {
             let Some(session) = session else {
                 return Ok(Rotation::Refused);
             };
-            let used = sqlx::query(
+            let spent = sqlx::query(
                 "UPDATE refresh_tokens SET used_at = $1 \
                  WHERE digest = $2 AND used_at IS NULL AND expires_at > $1",
             )
@@ -226,7 +229,7 @@ impl Store {
             .execute(&mut *tx)
             .await?
             .rows_affected();
-            if used == 0 {
+            if spent == 0 {
                 sqlx::query("UPDATE sessions SET ended_at = $1 WHERE id = $2")
                     .bind(now)
                     .bind(session)

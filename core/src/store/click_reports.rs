@@ -76,7 +76,9 @@ macro_rules! push_in {
 macro_rules! push_selection {
     ($query:ident, $selection:expr) => {{
         let selection: &ClickSelection = $selection;
-        $query.push(" FROM clicks WHERE workspace_id = ").push_bind(selection.workspace);
+        $query
+            .push(" FROM clicks WHERE workspace_id = ")
+            .push_bind(selection.workspace);
         $query.push(" AND at >= ").push_bind(selection.from);
         $query.push(" AND at < ").push_bind(selection.to);
         if !selection.links.is_empty() {
@@ -175,9 +177,7 @@ impl Store {
 
     /// Compares rows and counters of every link on one snapshot.
     /// Returns links compared, clicks counted, and the differences.
-    pub(crate) async fn compare_counters(
-        &self,
-    ) -> Result<(u64, i64, Vec<Difference>), StoreError> {
+    pub(crate) async fn compare_counters(&self) -> Result<(u64, i64, Vec<Difference>), StoreError> {
         let (rows, counters) = in_snapshot!(&self.db, |tx| {
             let rows: Vec<(LinkId, i64, i64, i64)> = sqlx::query_as(
                 "SELECT link_id, \

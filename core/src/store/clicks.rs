@@ -26,17 +26,6 @@ impl ClickRows {
     pub(crate) fn len(&self) -> usize {
         self.link.len()
     }
-
-    pub(crate) fn clear(&mut self) {
-        self.workspace.clear();
-        self.link.clear();
-        self.at.clear();
-        self.kind.clear();
-        self.reason.clear();
-        self.visitor.clear();
-        self.seq.clear();
-        self.facts.clear();
-    }
 }
 
 /// A record that no longer decodes.
@@ -193,8 +182,10 @@ impl Store {
         rows: &ClickRows,
         stream: i64,
     ) -> Result<(), StoreError> {
-        let mut delta = CounterDelta::default();
-        delta.workspace = rows.workspace[0];
+        let mut delta = CounterDelta {
+            workspace: rows.workspace[0],
+            ..CounterDelta::default()
+        };
         delta.add(rows.kind[0], rows.at[0]);
         let deltas = [(rows.link[0], delta)];
         in_tx!(&self.db, |tx| {

@@ -182,7 +182,7 @@ async fn open_sqlite(path: &Path, purpose: PoolPurpose) -> Result<SqlitePool, St
         // A ping is a round trip to the connection's own thread, and the file does not go away.
         .test_before_acquire(false)
         .max_lifetime(None)
-        .idle_timeout((purpose == PoolPurpose::Requests).then_some(Duration::from_secs(60)))
+        .idle_timeout((purpose == PoolPurpose::Requests).then_some(Duration::from_mins(1)))
         .connect_with(options)
         .await?;
     refuse_unsafe_sqlite(&pool).await?;

@@ -1,7 +1,7 @@
 //! Hosts that links answer on, and facts about the installation.
 
 use crate::model::{DomainId, Timestamp};
-use crate::store::{Store, StoreError, in_tx, with_db};
+use crate::store::{Store, StoreError, in_tx};
 
 impl Store {
     /// The domain row of `host`, made when it is missing.
@@ -42,17 +42,6 @@ impl Store {
             sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
                 .bind(name)
                 .fetch_one(&mut *tx)
-                .await?
-        });
-        Ok(value)
-    }
-
-    /// The stored value of `name`.
-    pub(crate) async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let value = with_db!(&self.db, |pool| {
-            sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
-                .bind(name)
-                .fetch_optional(pool)
                 .await?
         });
         Ok(value)

@@ -67,8 +67,9 @@ impl Store {
         selection: &LinkSelection,
     ) -> Result<Vec<LinkRow>, StoreError> {
         let rows = with_db!(&self.db, |pool| {
-            let mut query =
-                QueryBuilder::new(select_links!("WHERE l.state <> 'deleted' AND l.workspace_id = "));
+            let mut query = QueryBuilder::new(select_links!(
+                "WHERE l.state <> 'deleted' AND l.workspace_id = "
+            ));
             query.push_bind(workspace);
             if let Some(search) = &selection.search {
                 let pattern = like_pattern(search);
@@ -114,7 +115,12 @@ impl Store {
                 (" > ", " ASC")
             };
             if let Some((value, id)) = &selection.order.after {
-                query.push(" AND (").push(column).push(", l.id)").push(comparison).push("(");
+                query
+                    .push(" AND (")
+                    .push(column)
+                    .push(", l.id)")
+                    .push(comparison)
+                    .push("(");
                 match value {
                     SortValue::Number(number) => query.push_bind(*number),
                     SortValue::Text(text) => query.push_bind(text.clone()),

@@ -210,7 +210,8 @@ impl Store {
             return Ok(rows);
         }
         let tags: Vec<(LinkId, String)> = with_db!(&self.db, |pool| {
-            let mut query = QueryBuilder::new("SELECT link_id, tag FROM link_tags WHERE link_id IN (");
+            let mut query =
+                QueryBuilder::new("SELECT link_id, tag FROM link_tags WHERE link_id IN (");
             let mut ids = query.separated(", ");
             for row in &rows {
                 ids.push_bind(row.id);

@@ -13,7 +13,7 @@ mod migrate;
 pub(crate) mod salts;
 pub(crate) mod streams;
 
-pub(crate) use database::{Db, PoolPurpose, Store, in_snapshot, in_tx, with_db};
 pub use database::{DatabaseUrl, DatabaseUrlError};
+pub(crate) use database::{Db, PoolPurpose, Store, in_snapshot, in_tx, with_db};
 pub use error::StoreError;
 pub use migrate::{MigrationState, MigrationStatus};

@@ -1,0 +1,300 @@
+//! What a user agent stands for, remembered per user agent.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use moka::sync::Cache;
+use woothee::parser::{Parser, WootheeResult};
+
+use crate::classify::facts::{Tag, push_fact};
+use crate::classify::known::{CRAWLERS, HEADLESS, PREVIEWS, TOOLS};
+use crate::classify::{Kind, Reason};
+
+// Longer ones are nobody's browser; the rest of them is not looked at.
+const MAX_AGENT_BYTES: usize = 1_024;
+
+/// What one user agent stands for. Empty text: unknown.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Agent {
+    pub kind: Kind,
+    pub reason: Reason,
+    /// `Chrome`, `Firefox`, `Safari`, `Edge`, `Opera`, …
+    pub browser: &'static str,
+    /// `Windows`, `macOS`, `Linux`, `Android`, `iOS`, `ChromeOS`, …
+    pub os: &'static str,
+    /// `desktop`, `mobile`, `tablet`, `tv`, `other`.
+    pub device: &'static str,
+    /// The above as a record carries them.
+    pub(super) facts: Box<[u8]>,
+}
+
+/// Agents that were met before: bounded, so that made-up ones cost nothing but time.
+#[derive(Debug)]
+pub struct Agents {
+    known: Cache<u64, Arc<Agent>, BuildIdentity>,
+    keys: RandomState,
+}
+
+impl Agents {
+    /// Remembers up to `capacity` user agents.
+    pub fn new(capacity: u64) -> Self {
+        Self {
+            known: Cache::builder()
+                .max_capacity(capacity)
+                .build_with_hasher(BuildIdentity),
+            keys: RandomState::new(),
+        }
+    }
+
+    /// What this user agent stands for. Two that share a 64-bit keyed hash share an answer.
+    pub fn lookup(&self, user_agent: &[u8]) -> Arc<Agent> {
+        let user_agent = &user_agent[..user_agent.len().min(MAX_AGENT_BYTES)];
+        let key = self.keys.hash_one(user_agent);
+        if let Some(agent) = self.known.get(&key) {
+            return agent;
+        }
+        let agent = Arc::new(Agent::parse(user_agent));
+        self.known.insert(key, Arc::clone(&agent));
+        agent
+    }
+}
+
+impl Agent {
+    /// Reads a user agent without remembering it.
+    pub fn parse(user_agent: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(user_agent);
+        let lower = text.to_ascii_lowercase();
+        let parsed = Parser::new().parse(&text);
+        let (kind, reason) = decide(&text, &lower, parsed.as_ref());
+        let (browser, os, device) = if kind == Kind::Human {
+            (
+                browser(&lower, parsed.as_ref()),
+                os(&lower, parsed.as_ref()),
+                device(&lower, parsed.as_ref()),
+            )
+        } else {
+            ("", os(&lower, parsed.as_ref()), "other")
+        };
+        let mut facts = Vec::new();
+        push_fact(&mut facts, Tag::Browser, browser.as_bytes());
+        push_fact(&mut facts, Tag::Os, os.as_bytes());
+        push_fact(&mut facts, Tag::Device, device.as_bytes());
+        Self {
+            kind,
+            reason,
+            browser,
+            os,
+            device,
+            facts: facts.into(),
+        }
+    }
+}
+
+fn decide(text: &str, lower: &str, parsed: Option<&WootheeResult<'_>>) -> (Kind, Reason) {
+    let holds = |list: &[&str]| list.iter().any(|word| lower.contains(word));
+    if lower.trim().is_empty() {
+        return (Kind::Bot, Reason::NoUserAgent);
+    }
+    if holds(PREVIEWS) && !is_in_app_browser(lower) {
+        return (Kind::Preview, Reason::LinkPreview);
+    }
+    if holds(HEADLESS) {
+        return (Kind::Bot, Reason::Headless);
+    }
+    if holds(TOOLS) && !lower.starts_with("mozilla/") {
+        return (Kind::Bot, Reason::Tool);
+    }
+    if parsed.is_some_and(|agent| agent.category == "crawler")
+        || holds(CRAWLERS)
+        || isbot_says(text, lower)
+    {
+        return (Kind::Bot, Reason::Crawler);
+    }
+    if !lower.starts_with("mozilla/") && !lower.starts_with("opera/") {
+        return (Kind::Bot, Reason::UnknownAgent);
+    }
+    (Kind::Human, Reason::Browser)
+}
+
+/// A browser inside an app names the app; a person reads there.
+fn is_in_app_browser(lower: &str) -> bool {
+    lower.starts_with("mozilla/")
+        && [
+            "snapchat",
+            "viber",
+            "pinterest",
+            "line/",
+            "whatsapp/",
+            "tumblr",
+            "msteams",
+            "ms-office",
+        ]
+        .iter()
+        .any(|app| lower.contains(app))
+        && (lower.contains("applewebkit") || lower.contains("gecko/"))
+        && !lower.contains("bot")
+        && !lower.contains("preview")
+        && !lower.contains("safelinks")
+}
+
+fn isbot_says(text: &str, lower: &str) -> bool {
+    use std::sync::LazyLock;
+    static BOTS: LazyLock<isbot::Bots> = LazyLock::new(isbot::Bots::default);
+    // Its patterns take `Cubot` phones for bots.
+    !lower.contains("cubot") && BOTS.is_bot(text)
+}
+
+fn browser(lower: &str, parsed: Option<&WootheeResult<'_>>) -> &'static str {
+    // Browsers that call themselves Chrome or Safari as well, before those.
+    const SPECIAL: &[(&str, &str)] = &[
+        ("edg/", "Edge"),
+        ("edge/", "Edge"),
+        ("edga/", "Edge"),
+        ("edgios/", "Edge"),
+        ("opr/", "Opera"),
+        ("opios/", "Opera"),
+        ("opx/", "Opera"),
+        ("opera", "Opera"),
+        ("samsungbrowser/", "Samsung Internet"),
+        ("vivaldi/", "Vivaldi"),
+        ("yabrowser/", "Yandex Browser"),
+        ("ucbrowser/", "UC Browser"),
+        ("duckduckgo/", "DuckDuckGo"),
+        ("ddg/", "DuckDuckGo"),
+        ("brave/", "Brave"),
+        ("silk/", "Silk"),
+        ("miuibrowser/", "MIUI Browser"),
+        ("huaweibrowser/", "Huawei Browser"),
+        ("fxios/", "Firefox"),
+        ("focus/", "Firefox"),
+        ("crios/", "Chrome"),
+        ("firefox/", "Firefox"),
+        ("trident/", "Internet Explorer"),
+        ("msie ", "Internet Explorer"),
+        ("chromium/", "Chrome"),
+        ("chrome/", "Chrome"),
+        ("safari/", "Safari"),
+    ];
+    if let Some((_, name)) = SPECIAL.iter().find(|(mark, _)| lower.contains(mark)) {
+        return name;
+    }
+    // An app's own web view on iOS has no `Safari/`.
+    if lower.contains("applewebkit") && (lower.contains("iphone") || lower.contains("ipad")) {
+        return "Safari";
+    }
+    match parsed.map(|agent| agent.name) {
+        Some("Chrome") => "Chrome",
+        Some("Firefox") => "Firefox",
+        Some("Safari") => "Safari",
+        Some("Edge") => "Edge",
+        Some("Opera") => "Opera",
+        Some("Internet Explorer") => "Internet Explorer",
+        _ => "",
+    }
+}
+
+fn os(lower: &str, parsed: Option<&WootheeResult<'_>>) -> &'static str {
+    const MARKS: &[(&str, &str)] = &[
+        ("windows phone", "Windows Phone"),
+        ("windows", "Windows"),
+        ("cros ", "ChromeOS"),
+        ("iphone", "iOS"),
+        ("ipad", "iOS"),
+        ("ipod", "iOS"),
+        ("android", "Android"),
+        ("harmonyos", "HarmonyOS"),
+        ("tizen", "Tizen"),
+        ("web0s", "webOS"),
+        ("webos", "webOS"),
+        ("kaios", "KaiOS"),
+        ("mac os x", "macOS"),
+        ("macintosh", "macOS"),
+        ("freebsd", "FreeBSD"),
+        ("openbsd", "OpenBSD"),
+        ("playstation", "PlayStation"),
+        ("linux", "Linux"),
+        ("x11", "Linux"),
+    ];
+    if let Some((_, name)) = MARKS.iter().find(|(mark, _)| lower.contains(mark)) {
+        return name;
+    }
+    match parsed.map(|agent| agent.os) {
+        Some("Linux") => "Linux",
+        _ => "",
+    }
+}
+
+fn device(lower: &str, parsed: Option<&WootheeResult<'_>>) -> &'static str {
+    const TVS: &[&str] = &[
+        "smart-tv",
+        "smarttv",
+        "appletv",
+        "googletv",
+        "android tv",
+        "hbbtv",
+        "web0s",
+        "bravia",
+        "aftb",
+        "aftt",
+        "aftm",
+        "roku",
+        "crkey",
+        "netcast",
+        "; tv",
+    ];
+    let holds = |list: &[&str]| list.iter().any(|mark| lower.contains(mark));
+    if holds(TVS) {
+        return "tv";
+    }
+    if holds(&["ipad", "tablet", "kindle", "silk/", "playbook"])
+        || (lower.contains("android") && !lower.contains("mobile"))
+    {
+        return "tablet";
+    }
+    if holds(&[
+        "iphone",
+        "ipod",
+        "mobile",
+        "windows phone",
+        "opera mini",
+        "kaios",
+    ]) {
+        return "mobile";
+    }
+    match parsed.map(|agent| agent.category) {
+        Some("pc") => "desktop",
+        Some("smartphone" | "mobilephone") => "mobile",
+        _ if holds(&["windows nt", "macintosh", "x11", "cros "]) => "desktop",
+        _ => "other",
+    }
+}
+
+/// Keys are keyed hashes already.
+#[derive(Clone, Copy, Debug, Default)]
+struct BuildIdentity;
+
+impl BuildHasher for BuildIdentity {
+    type Hasher = Identity;
+
+    fn build_hasher(&self) -> Identity {
+        Identity(0)
+    }
+}
+
+struct Identity(u64);
+
+impl std::hash::Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}

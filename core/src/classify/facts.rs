@@ -1,0 +1,184 @@
+//! What is worth counting of a click, as bytes: the form in which the spool and the database keep it.
+//!
+//! A list of (tag, length, bytes), one byte each for tag and length. A missing fact is not written;
+//! unknown tags are skipped, so that a newer release may add some. At most 2 KiB in all.
+
+use crate::classify::source;
+use crate::classify::{Agent, RequestFacts};
+
+/// Longest value in bytes.
+pub(super) const MAX_VALUE_BYTES: usize = 255;
+
+/// What a value is. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Tag {
+    Browser = 1,
+    Os = 2,
+    Device = 3,
+    Language = 4,
+    Referrer = 5,
+    UtmSource = 6,
+    UtmMedium = 7,
+    UtmCampaign = 8,
+    UtmTerm = 9,
+    UtmContent = 10,
+}
+
+/// Facts read back. Empty text: unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts<'a> {
+    pub browser: &'a str,
+    pub os: &'a str,
+    pub device: &'a str,
+    /// ISO 639 code.
+    pub language: &'a str,
+    /// Host without `www.`.
+    pub referrer: &'a str,
+    pub utm_source: &'a str,
+    pub utm_medium: &'a str,
+    pub utm_campaign: &'a str,
+    pub utm_term: &'a str,
+    pub utm_content: &'a str,
+}
+
+/// The bytes are no list of facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a list of facts")]
+pub struct MalformedFacts;
+
+/// Appends the facts of a click to `out`: at most 2 KiB, every value valid UTF-8 of at most 255 bytes.
+pub fn encode_facts(agent: &Agent, facts: &RequestFacts<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(&agent.facts);
+    if let Some(language) = source::language(facts.accept_language) {
+        push_fact(out, Tag::Language, &language);
+    }
+    source::referrer(facts.referer, |host| push_fact(out, Tag::Referrer, host));
+    if let Some(query) = facts.query {
+        source::utm(query, |tag, value| push_fact(out, tag, value));
+    }
+}
+
+/// Appends one fact; an empty one is left out.
+pub(super) fn push_fact(out: &mut Vec<u8>, tag: Tag, value: &[u8]) {
+    let value = &value[..value.len().min(MAX_VALUE_BYTES)];
+    if value.is_empty() {
+        return;
+    }
+    out.push(tag as u8);
+    out.push(u8::try_from(value.len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(value);
+}
+
+impl<'a> Facts<'a> {
+    /// Reads what [`encode_facts`] wrote; any other bytes are an error, never a panic.
+    pub fn decode(mut bytes: &'a [u8]) -> Result<Self, MalformedFacts> {
+        let mut facts = Self::default();
+        while let [tag, len, rest @ ..] = bytes {
+            let (value, rest) = rest
+                .split_at_checked(usize::from(*len))
+                .ok_or(MalformedFacts)?;
+            let value = std::str::from_utf8(value).map_err(|_| MalformedFacts)?;
+            if let Some(slot) = facts.slot(*tag) {
+                *slot = value;
+            }
+            bytes = rest;
+        }
+        if bytes.is_empty() {
+            Ok(facts)
+        } else {
+            Err(MalformedFacts)
+        }
+    }
+
+    fn slot(&mut self, tag: u8) -> Option<&mut &'a str> {
+        Some(match tag {
+            1 => &mut self.browser,
+            2 => &mut self.os,
+            3 => &mut self.device,
+            4 => &mut self.language,
+            5 => &mut self.referrer,
+            6 => &mut self.utm_source,
+            7 => &mut self.utm_medium,
+            8 => &mut self.utm_campaign,
+            9 => &mut self.utm_term,
+            10 => &mut self.utm_content,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn facts_of(request: &RequestFacts<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode_facts(&Agent::parse(request.user_agent), request, &mut out);
+        out
+    }
+
+    const PLAIN: RequestFacts<'static> = RequestFacts {
+        head: false,
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        query: None,
+        user_agent: b"",
+        accept_language: b"",
+        referer: b"",
+        purpose: b"",
+    };
+
+    #[test]
+    fn the_facts_of_a_click_are_read_back_as_they_were() {
+        let bytes = facts_of(&RequestFacts {
+            query: Some(
+                "utm_source=news%20letter&x=1&utm_content=a+b&utm_source=second&UTM_TERM=no",
+            ),
+            user_agent: b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            accept_language: b"de-AT,de;q=0.9,en;q=0.5",
+            referer: b"https://www.News.example:8443/story?id=1",
+            ..PLAIN
+        });
+        let facts = Facts::decode(&bytes).unwrap();
+        assert_eq!(
+            facts,
+            Facts {
+                browser: "Firefox",
+                os: "Linux",
+                device: "desktop",
+                language: "de",
+                referrer: "news.example",
+                utm_source: "news letter",
+                utm_content: "a b",
+                ..Facts::default()
+            }
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_requests_make_short_valid_facts(query in "\\PC{0,3000}", agent: Vec<u8>, language: Vec<u8>, referer: Vec<u8>, utm: Vec<u8>) {
+            let encoded: String = utm.iter().map(|byte| format!("%{byte:02x}")).collect();
+            let query = format!("utm_source={encoded}&utm_term={query}&{query}");
+            let bytes = facts_of(&RequestFacts {
+                query: Some(&query),
+                user_agent: &agent,
+                accept_language: &language,
+                referer: &referer,
+                ..PLAIN
+            });
+            prop_assert!(bytes.len() <= 2_000);
+            let facts = Facts::decode(&bytes).unwrap();
+            prop_assert!(!facts.utm_source.chars().any(char::is_control));
+        }
+
+        #[test]
+        fn no_bytes_make_decoding_panic(bytes: Vec<u8>) {
+            let _ = Facts::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Appending: a few open files, each behind a short lock.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use crate::model::random_bytes;
+use crate::spool::format::{
+    HEADER_BYTES, Header, Limit, MAX_PAYLOAD, MAX_RECORD, RECORD_HEAD, encode_record,
+};
+use crate::spool::stream::Stream;
+use crate::spool::upkeep::Shared;
+use crate::spool::{AppendError, Durability, StreamId};
+
+/// A record that was written.
+#[derive(Debug)]
+pub(super) struct Appended {
+    pub(super) stream: Arc<Stream>,
+    pub(super) seq: u64,
+    pub(super) lane: usize,
+}
+
+/// One place to append.
+#[derive(Debug)]
+pub(super) struct Lane {
+    open: Mutex<Open>,
+}
+
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) file: Option<OpenFile>,
+    /// What the next file of this lane must say about the one before.
+    pub(super) predecessor: Option<Limit>,
+    buffer: Box<[u8; MAX_RECORD]>,
+}
+
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    pub(super) stream: Arc<Stream>,
+    offset: u64,
+    next_seq: u64,
+}
+
+impl Lane {
+    pub(super) fn new() -> Self {
+        Self {
+            open: Mutex::new(Open {
+                file: None,
+                predecessor: None,
+                buffer: Box::new([0; MAX_RECORD]),
+            }),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    /// Ends the lane's file after a failed write: what was written before it stays good.
+    fn give_up(&mut self) {
+        if let Some(file) = self.file.take() {
+            let last = file.next_seq - 1;
+            file.stream.limit_to(last);
+            self.predecessor = Some(Limit {
+                stream: file.stream.id,
+                seq: last.into(),
+            });
+        }
+    }
+}
+
+/// A full disk is not asked again at once.
+#[derive(Debug)]
+pub(super) struct Failing {
+    pub(super) now: AtomicBool,
+    retry_at: AtomicI64,
+}
+
+const RETRY_MILLIS: i64 = 100;
+
+impl Failing {
+    pub(super) const fn new() -> Self {
+        Self {
+            now: AtomicBool::new(false),
+            retry_at: AtomicI64::new(0),
+        }
+    }
+}
+
+thread_local! {
+    static OWN_LANE: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Threads are spread over the lanes in the order in which they first append.
+fn own_lane(lanes: usize) -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    OWN_LANE.with(|own| {
+        if own.get() == usize::MAX {
+            own.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        own.get() % lanes
+    })
+}
+
+impl Shared {
+    /// Writes a record; it survives the end of the process when this returns.
+    pub(super) fn append(&self, payload: &[u8]) -> Result<Appended, AppendError> {
+        if payload.len() > MAX_PAYLOAD {
+            return Err(AppendError::TooLong);
+        }
+        if self.full.load(Ordering::Relaxed) {
+            return Err(AppendError::Full);
+        }
+        let (index, mut open) = self.free_lane();
+        // Under the lock: closing takes every lane's lock after it has set the flag.
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(AppendError::Closed);
+        }
+        let appended = self.append_in(&mut open, payload);
+        drop(open);
+        if self.reader_waits.load(Ordering::SeqCst)
+            && self.reader_waits.swap(false, Ordering::SeqCst)
+        {
+            self.records.notify_one();
+        }
+        let (stream, seq) = appended?;
+        Ok(Appended {
+            stream,
+            seq,
+            lane: index,
+        })
+    }
+
+    /// The thread's own lane, or any that is free right now.
+    fn free_lane(&self) -> (usize, MutexGuard<'_, Open>) {
+        let lanes = self.lanes.len();
+        let own = own_lane(lanes);
+        for step in 0..lanes {
+            let index = (own + step) % lanes;
+            match self.lanes[index].open.try_lock() {
+                Ok(open) => return (index, open),
+                Err(TryLockError::Poisoned(poisoned)) => return (index, poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        (own, self.lanes[own].lock())
+    }
+
+    fn append_in(
+        &self,
+        open: &mut Open,
+        payload: &[u8],
+    ) -> Result<(Arc<Stream>, u64), AppendError> {
+        match self.write(open, payload) {
+            Ok(written) => Ok(written),
+            Err(_) if open.file.is_none() => self.write(open, payload),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes into the lane's file, or a fresh one when there is none or it has no room.
+    fn write(&self, open: &mut Open, payload: &[u8]) -> Result<(Arc<Stream>, u64), AppendError> {
+        let len = (RECORD_HEAD + payload.len()) as u64;
+        let room = self.options.segment_bytes - RECORD_HEAD as u64;
+        let fits = open
+            .file
+            .as_ref()
+            .is_some_and(|file| file.offset + len <= room && !file.stream.is_ended());
+        if !fits {
+            self.move_on(open)?;
+        }
+        let Open { file, buffer, .. } = open;
+        let Some(current) = file else {
+            return Err(AppendError::Closed);
+        };
+        let seq = current.next_seq;
+        let len = encode_record(buffer, current.stream.seed, seq, payload);
+        if let Err(error) = current
+            .stream
+            .file
+            .write_all_at(&buffer[..len], current.offset)
+        {
+            self.counters.write_errors.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(%error, stream = %current.stream.id, "the spool could not write; it goes on in a fresh file");
+            open.give_up();
+            return Err(error.into());
+        }
+        current.offset += len as u64;
+        current.next_seq += 1;
+        let stream = &current.stream;
+        stream
+            .written_bytes
+            .store(current.offset, Ordering::Relaxed);
+        stream.written.store(seq, Ordering::Release);
+        Ok((Arc::clone(stream), seq))
+    }
+
+    /// Gives the lane a fresh file. The old one is completed in the background.
+    fn move_on(&self, open: &mut Open) -> Result<(), AppendError> {
+        if let Some(file) = open.file.take() {
+            file.stream.end();
+            self.retired().push(file.stream);
+            self.wake_upkeep();
+        }
+        let now = self.clock.now().as_millis();
+        if self.failing.now.load(Ordering::Relaxed) {
+            let retry_at = self.failing.retry_at.load(Ordering::Relaxed);
+            // Also when the clock was set back.
+            if (retry_at - RETRY_MILLIS..retry_at).contains(&now) {
+                return Err(AppendError::NoSpace);
+            }
+        }
+        self.measure();
+        if self.full.load(Ordering::Relaxed) {
+            return Err(AppendError::Full);
+        }
+        match self.fresh_file(open.predecessor) {
+            Ok(stream) => {
+                self.failing.now.store(false, Ordering::Relaxed);
+                open.predecessor = None;
+                open.file = Some(OpenFile {
+                    offset: HEADER_BYTES as u64,
+                    next_seq: 1,
+                    stream,
+                });
+                Ok(())
+            }
+            Err(error) => {
+                if !self.failing.now.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "the spool cannot make a file: clicks cannot be recorded here");
+                }
+                self.failing
+                    .retry_at
+                    .store(now + RETRY_MILLIS, Ordering::Relaxed);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// A file that is ready to be appended to: a spare one, unless it has to name a predecessor.
+    fn fresh_file(&self, predecessor: Option<Limit>) -> io::Result<Arc<Stream>> {
+        let spare = if predecessor.is_none() {
+            self.spares().pop()
+        } else {
+            None
+        };
+        let stream = match spare {
+            Some(spare) => spare,
+            None => self.create_file(predecessor)?,
+        };
+        self.streams().insert(stream.id, Arc::clone(&stream));
+        Ok(stream)
+    }
+
+    /// Makes a file whose header and name survive a power cut.
+    pub(super) fn create_file(&self, predecessor: Option<Limit>) -> io::Result<Arc<Stream>> {
+        let id = StreamId::from_bytes(random_bytes(&*self.entropy));
+        let path = self.options.dir.join(format!("{id}.spool"));
+        let created_at = self.clock.now();
+        let file = self.disk.create(&path)?;
+        let header = Header {
+            stream: id,
+            created_at,
+            predecessor,
+        };
+        let prepared = file
+            .allocate(self.options.segment_bytes)
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::Unsupported => Ok(()),
+                _ => Err(error),
+            })
+            .and_then(|()| file.write_all_at(&header.encode(), 0))
+            .and_then(|()| file.sync_data())
+            .and_then(|()| self.disk.sync_dir(&self.options.dir));
+        if let Err(error) = prepared {
+            // Left behind it would only be an empty stream.
+            let _ = self.disk.remove(&path);
+            return Err(error);
+        }
+        Ok(Arc::new(Stream::new(id, path, file, created_at)))
+    }
+
+    /// Ends a file whose sync failed. Returns once the fact itself is on stable storage, or cannot
+    /// be: the caller then tells those who wait.
+    pub(super) fn end_after_failed_sync(&self, lane: &Lane, stream: &Arc<Stream>) {
+        if self.options.durability == Durability::Process {
+            // What was written can still be read, and will be folded.
+            stream.end();
+            return;
+        }
+        let synced = stream.sync_progress.borrow().seq;
+        stream.limit_to(synced);
+        let mut open = lane.lock();
+        let limit = Limit {
+            stream: stream.id,
+            seq: synced.into(),
+        };
+        if open
+            .file
+            .as_ref()
+            .is_some_and(|file| Arc::ptr_eq(&file.stream, stream))
+        {
+            open.file = None;
+        } else if let Some(file) = open.file.take() {
+            // The lane moved on already: only a fresh header can tell.
+            file.stream.end();
+            self.retired().push(file.stream);
+        }
+        open.predecessor = Some(limit);
+        let _ = self.move_on(&mut open);
+    }
+}
+
+impl Stream {
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// No more appends.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,169 @@
+use secrecy::{ExposeSecret, SecretString};
+use terse_core::accounts::{AccountError, AuthenticationError, RefreshError, SignInError};
+use terse_core::model::{InstanceRole, NewUser};
+
+use crate::fixture::{Installation, PASSWORD, on_both_databases};
+
+on_both_databases![
+    a_user_signs_in_with_the_address_in_any_case,
+    a_wrong_password_and_an_unknown_address_look_the_same,
+    of_fifty_parallel_refreshes_of_one_token_one_succeeds,
+    a_used_refresh_token_ends_the_session,
+    signing_out_is_in_force_at_once,
+    a_refresh_token_expires,
+    of_fifty_parallel_first_administrators_none_is_made_beside_a_user,
+    bad_accounts_are_refused_by_field,
+];
+
+async fn a_user_signs_in_with_the_address_in_any_case(t: Installation) {
+    let accounts = t.terse.accounts();
+    let grant = accounts
+        .sign_in(" ADA@example.com", &SecretString::from(PASSWORD))
+        .await
+        .unwrap();
+    let principal = accounts
+        .authenticate(grant.session, grant.user)
+        .await
+        .unwrap();
+    assert_eq!(
+        (principal.email.as_str(), principal.workspace),
+        ("ada@example.com", t.workspace)
+    );
+}
+
+async fn a_wrong_password_and_an_unknown_address_look_the_same(t: Installation) {
+    for (email, password) in [
+        ("ada@example.com", "wrong horse battery"),
+        ("nobody@example.com", PASSWORD),
+        ("", ""),
+        ("ada@example.com", &"x".repeat(100_000)),
+    ] {
+        let error = t
+            .terse
+            .accounts()
+            .sign_in(email, &SecretString::from(password))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, SignInError::InvalidCredentials),
+            "{error:?}"
+        );
+    }
+}
+
+async fn of_fifty_parallel_refreshes_of_one_token_one_succeeds(t: Installation) {
+    let grant = t
+        .terse
+        .accounts()
+        .sign_in("ada@example.com", &SecretString::from(PASSWORD))
+        .await
+        .unwrap();
+    let token = grant.refresh_token.expose_secret().to_owned();
+    let attempts = (0..50).map(|_| {
+        let (terse, token) = (t.terse.clone(), token.clone());
+        tokio::spawn(async move { terse.accounts().refresh(&token).await })
+    });
+    let mut live = 0;
+    for attempt in attempts.collect::<Vec<_>>() {
+        match attempt.await.unwrap() {
+            Ok(_) => live += 1,
+            Err(RefreshError::Invalid) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!(live, 1);
+}
+
+async fn a_used_refresh_token_ends_the_session(t: Installation) {
+    let accounts = t.terse.accounts();
+    let first = accounts
+        .sign_in("ada@example.com", &SecretString::from(PASSWORD))
+        .await
+        .unwrap();
+    let second = accounts
+        .refresh(first.refresh_token.expose_secret())
+        .await
+        .unwrap();
+    assert_eq!(second.session, first.session);
+    assert!(
+        accounts
+            .authenticate(first.session, first.user)
+            .await
+            .is_ok()
+    );
+    let reused = accounts.refresh(first.refresh_token.expose_secret()).await;
+    assert!(matches!(reused, Err(RefreshError::Invalid)));
+    let successor = accounts.refresh(second.refresh_token.expose_secret()).await;
+    assert!(matches!(successor, Err(RefreshError::Invalid)));
+    let ended = accounts.authenticate(first.session, first.user).await;
+    assert!(matches!(ended, Err(AuthenticationError::Ended)));
+}
+
+async fn signing_out_is_in_force_at_once(t: Installation) {
+    let accounts = t.terse.accounts();
+    let grant = accounts
+        .sign_in("ada@example.com", &SecretString::from(PASSWORD))
+        .await
+        .unwrap();
+    accounts.sign_out(grant.session).await.unwrap();
+    let ended = accounts.authenticate(grant.session, grant.user).await;
+    assert!(matches!(ended, Err(AuthenticationError::Ended)));
+    let refreshed = accounts.refresh(grant.refresh_token.expose_secret()).await;
+    assert!(matches!(refreshed, Err(RefreshError::Invalid)));
+}
+
+async fn a_refresh_token_expires(t: Installation) {
+    let accounts = t.terse.accounts();
+    let grant = accounts
+        .sign_in("ada@example.com", &SecretString::from(PASSWORD))
+        .await
+        .unwrap();
+    t.clock.set(grant.refresh_expires_at);
+    let refreshed = accounts.refresh(grant.refresh_token.expose_secret()).await;
+    assert!(matches!(refreshed, Err(RefreshError::Invalid)));
+    let ended = accounts.authenticate(grant.session, grant.user).await;
+    assert!(matches!(ended, Err(AuthenticationError::Ended)));
+}
+
+async fn of_fifty_parallel_first_administrators_none_is_made_beside_a_user(t: Installation) {
+    let attempts = (0..50).map(|_| {
+        let terse = t.terse.clone();
+        tokio::spawn(async move { terse.accounts().first_admin(None, None).await.unwrap() })
+    });
+    for attempt in attempts.collect::<Vec<_>>() {
+        assert!(attempt.await.unwrap().is_none());
+    }
+}
+
+async fn bad_accounts_are_refused_by_field(t: Installation) {
+    let account = |email: &str, password: &str| NewUser {
+        email: email.to_owned(),
+        password: SecretString::from(password),
+        role: InstanceRole::User,
+        name: None,
+    };
+    for (email, password, field) in [
+        ("no-at-sign", PASSWORD, "email"),
+        ("m\u{131}ke@example.org", PASSWORD, "email"),
+        ("a@b@c", PASSWORD, "email"),
+        ("new@example.com", "short", "password"),
+        ("new@example.com", &"x".repeat(1_025), "password"),
+    ] {
+        let error = t
+            .terse
+            .accounts()
+            .create_user(account(email, password))
+            .await
+            .unwrap_err();
+        let AccountError::Refused(errors) = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(errors[0].field, field, "{email}");
+    }
+    let taken = t
+        .terse
+        .accounts()
+        .create_user(account("ADA@EXAMPLE.COM", PASSWORD))
+        .await;
+    assert!(matches!(taken, Err(AccountError::EmailTaken)));
+}

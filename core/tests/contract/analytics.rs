@@ -1,0 +1,244 @@
+use std::time::Duration;
+
+use terse_core::analytics::{AnalyticsError, AnalyticsQuery};
+use terse_core::classify::RequestFacts;
+use terse_core::model::NewLink;
+
+use crate::fixture::{HOST, Installation, on_both_databases, person, person_at, sign_up};
+
+on_both_databases![
+    a_summary_counts_what_its_range_and_filters_select,
+    a_timeseries_has_every_step_and_sums_to_the_summary,
+    bad_questions_are_refused_by_name,
+    foreign_links_do_not_exist,
+];
+
+async fn click(t: &Installation, path: &str, facts: &RequestFacts<'_>) {
+    t.terse.resolve(HOST, path, facts).await.unwrap();
+}
+
+/// Clicks at 12:00, 13:00 and 14:00 UTC on 2026-03-15 (the fixture's day): two people, one bot.
+async fn with_clicks(t: &Installation) -> terse_core::model::Link {
+    let tagged = t
+        .create(NewLink {
+            tags: vec!["news".to_owned()],
+            ..NewLink::to("https://example.com/").alias("tagged")
+        })
+        .await;
+    t.link("other").await;
+    click(t, "/tagged", &person_at(1)).await;
+    t.clock.advance(Duration::from_secs(3_600));
+    click(t, "/tagged", &person_at(1)).await;
+    click(t, "/tagged", &person_at(2)).await;
+    click(t, "/other", &person_at(2)).await;
+    t.clock.advance(Duration::from_secs(3_600));
+    click(
+        t,
+        "/tagged",
+        &RequestFacts {
+            user_agent: b"curl/8",
+            ..person()
+        },
+    )
+    .await;
+    t.folded().await;
+    tagged
+}
+
+fn range(from: &str, to: &str) -> AnalyticsQuery {
+    AnalyticsQuery {
+        from: Some(from.to_owned()),
+        to: Some(to.to_owned()),
+        ..AnalyticsQuery::default()
+    }
+}
+
+async fn a_summary_counts_what_its_range_and_filters_select(t: Installation) {
+    let tagged = with_clicks(&t).await;
+    let summary = async |query| {
+        t.terse
+            .analytics()
+            .summary(&t.workspace, query)
+            .await
+            .unwrap()
+    };
+    let all = summary(AnalyticsQuery::default()).await;
+    assert_eq!(
+        (all.clicks, all.visitors, all.bots, all.previews),
+        (4, 2, 1, 0)
+    );
+    assert_eq!(all.as_of, t.now());
+    let with_bots = AnalyticsQuery {
+        include: Some("bots,previews".to_owned()),
+        ..AnalyticsQuery::default()
+    };
+    let with_bots = summary(with_bots).await;
+    assert_eq!(
+        (with_bots.clicks, with_bots.last_clicked_at),
+        (5, Some(t.now()))
+    );
+    let first_hour = summary(range("2026-03-15T12:00:00Z", "2026-03-15T13:00:00Z")).await;
+    assert_eq!((first_hour.clicks, first_hour.visitors), (1, 1));
+    for query in [
+        AnalyticsQuery {
+            link_id: vec![tagged.id.to_string()],
+            ..AnalyticsQuery::default()
+        },
+        AnalyticsQuery {
+            tag: vec!["news".to_owned()],
+            ..AnalyticsQuery::default()
+        },
+    ] {
+        assert_eq!(summary(query).await.clicks, 3);
+    }
+    let domain = |host: &str| AnalyticsQuery {
+        domain: vec![host.to_owned()],
+        ..AnalyticsQuery::default()
+    };
+    assert_eq!(summary(domain("GO.example")).await.clicks, 4);
+    assert_eq!(summary(domain("x.example")).await.clicks, 0);
+}
+
+async fn a_timeseries_has_every_step_and_sums_to_the_summary(t: Installation) {
+    with_clicks(&t).await;
+    let query = AnalyticsQuery {
+        tz: Some("Asia/Kolkata".to_owned()),
+        ..range("2026-03-15T11:30:00Z", "2026-03-15T14:30:00Z")
+    };
+    let series = t
+        .terse
+        .analytics()
+        .timeseries(&t.workspace, query, "hour")
+        .await
+        .unwrap();
+    let points: Vec<_> = series
+        .points
+        .iter()
+        .map(|p| (p.start.as_str(), p.clicks, p.visitors))
+        .collect();
+    assert_eq!(
+        points,
+        [
+            ("2026-03-15T17:00:00+05:30", 1, 1),
+            ("2026-03-15T18:00:00+05:30", 3, 2),
+            ("2026-03-15T19:00:00+05:30", 0, 0),
+        ]
+    );
+    let days = t
+        .terse
+        .analytics()
+        .timeseries(&t.workspace, AnalyticsQuery::default(), "day")
+        .await
+        .unwrap();
+    assert_eq!(days.points.len(), 31);
+    assert_eq!(days.points.iter().map(|p| p.clicks).sum::<i64>(), 4);
+    assert_eq!(days.points.last().unwrap().visitors, 2);
+}
+
+async fn bad_questions_are_refused_by_name(t: Installation) {
+    let base = AnalyticsQuery::default;
+    let text = |text: &str| Some(text.to_owned());
+    for (code, query) in [
+        (
+            "time_invalid",
+            AnalyticsQuery {
+                from: text("yesterday"),
+                ..base()
+            },
+        ),
+        (
+            "time_invalid",
+            AnalyticsQuery {
+                to: text("9999999-01-01T00:00:00Z"),
+                ..base()
+            },
+        ),
+        (
+            "range_empty",
+            range("2026-03-15T12:00:00Z", "2026-03-15T12:00:00Z"),
+        ),
+        (
+            "time_zone_unknown",
+            AnalyticsQuery {
+                tz: text("Mars/Base"),
+                ..base()
+            },
+        ),
+        (
+            "time_zone_unknown",
+            AnalyticsQuery {
+                tz: text("../../etc/passwd"),
+                ..base()
+            },
+        ),
+        (
+            "include_unknown",
+            AnalyticsQuery {
+                include: text("ghosts"),
+                ..base()
+            },
+        ),
+        (
+            "filter_invalid",
+            AnalyticsQuery {
+                tag: vec!["a\0".to_owned()],
+                ..base()
+            },
+        ),
+    ] {
+        let error = t
+            .terse
+            .analytics()
+            .summary(&t.workspace, query)
+            .await
+            .unwrap_err();
+        let AnalyticsError::Refused(errors) = error else {
+            panic!("{code}: {error:?}");
+        };
+        assert_eq!(errors[0].code, code);
+    }
+    let long = range("1990-01-01T00:00:00Z", "2026-01-01T00:00:00Z");
+    let error = t
+        .terse
+        .analytics()
+        .timeseries(&t.workspace, long, "hour")
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, AnalyticsError::Refused(errors) if errors[0].code == "too_many_points")
+    );
+    let error = t
+        .terse
+        .analytics()
+        .timeseries(&t.workspace, base(), "second")
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, AnalyticsError::Refused(errors) if errors[0].code == "interval_unknown")
+    );
+}
+
+async fn foreign_links_do_not_exist(t: Installation) {
+    let link = with_clicks(&t).await;
+    let other = sign_up(&t.terse, "eve@example.com").await;
+    for id in [link.id.to_string(), "nonsense".to_owned()] {
+        let query = AnalyticsQuery {
+            link_id: vec![id],
+            ..AnalyticsQuery::default()
+        };
+        let error = t
+            .terse
+            .analytics()
+            .summary(&other, query)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, AnalyticsError::NotFound));
+    }
+    let all = t
+        .terse
+        .analytics()
+        .summary(&other, AnalyticsQuery::default())
+        .await
+        .unwrap();
+    assert_eq!(all.clicks, 0);
+}

@@ -1,0 +1,197 @@
+use std::collections::HashSet;
+
+use terse_core::classify::{Kind, Reason, RequestFacts};
+use terse_core::model::Timestamp;
+
+use crate::fixture::{HOST, Installation, on_both_databases, person, person_at};
+
+on_both_databases![
+    every_redirect_becomes_one_click_with_its_facts,
+    kinds_are_counted_apart,
+    fifty_parallel_visitors_lose_and_double_nothing,
+    clicks_survive_a_restart_and_are_folded_once,
+    a_click_outlives_its_link,
+];
+
+async fn visit(t: &Installation, path: &str, facts: &RequestFacts<'_>) {
+    t.terse.resolve(HOST, path, facts).await.unwrap();
+}
+
+async fn every_redirect_becomes_one_click_with_its_facts(t: Installation) {
+    let link = t.link("launch").await;
+    let facts = RequestFacts {
+        query: Some("utm_source=mail&utm_content=42"),
+        ..person()
+    };
+    visit(&t, "/launch", &facts).await;
+    t.folded().await;
+    let clicks = t
+        .terse
+        .analytics()
+        .clicks(&t.workspace, None, 100)
+        .await
+        .unwrap();
+    assert_eq!(clicks.len(), 1);
+    let click = &clicks[0];
+    assert_eq!((click.link, click.at), (link.id, t.now()));
+    assert_eq!((click.kind, click.reason), (Kind::Human, Reason::Browser));
+    assert_eq!(
+        (
+            click.browser.as_str(),
+            click.os.as_str(),
+            click.device.as_str()
+        ),
+        ("Chrome", "Windows", "desktop")
+    );
+    assert_eq!(
+        (click.language.as_str(), click.referrer.as_str()),
+        ("en", "news.example")
+    );
+    assert_eq!(
+        (click.utm_source.as_str(), click.utm_content.as_str()),
+        ("mail", "42")
+    );
+    let read = t.terse.links().get(&t.workspace, link.id).await.unwrap();
+    assert_eq!((read.clicks, read.last_clicked_at), (1, Some(t.now())));
+}
+
+async fn kinds_are_counted_apart(t: Installation) {
+    let link = t.link("launch").await;
+    visit(&t, "/launch", &person()).await;
+    visit(
+        &t,
+        "/launch",
+        &RequestFacts {
+            user_agent: b"curl/8.5.0",
+            ..person()
+        },
+    )
+    .await;
+    visit(
+        &t,
+        "/launch",
+        &RequestFacts {
+            user_agent: b"",
+            ..person()
+        },
+    )
+    .await;
+    visit(
+        &t,
+        "/launch",
+        &RequestFacts {
+            purpose: b"prefetch",
+            ..person()
+        },
+    )
+    .await;
+    visit(
+        &t,
+        "/launch",
+        &RequestFacts {
+            head: true,
+            ..person()
+        },
+    )
+    .await;
+    t.folded().await;
+    let summary = t
+        .terse
+        .analytics()
+        .summary(&t.workspace, Default::default())
+        .await
+        .unwrap();
+    assert_eq!((summary.clicks, summary.bots, summary.previews), (1, 2, 1));
+    let read = t.terse.links().get(&t.workspace, link.id).await.unwrap();
+    assert_eq!(read.clicks, 1);
+    assert!(t.terse.verify().await.unwrap().is_consistent());
+}
+
+async fn fifty_parallel_visitors_lose_and_double_nothing(t: Installation) {
+    t.link("busy").await;
+    let visitors = (0..50_u8).map(|visitor| {
+        let terse = t.terse.clone();
+        tokio::spawn(async move {
+            for n in 0..40 {
+                let query = format!("utm_content={visitor}-{n}");
+                let facts = RequestFacts {
+                    query: Some(&query),
+                    ..person_at(visitor)
+                };
+                terse.resolve(HOST, "/busy", &facts).await.unwrap();
+            }
+        })
+    });
+    for visitor in visitors.collect::<Vec<_>>() {
+        visitor.await.unwrap();
+    }
+    t.folded().await;
+    let mut seen = HashSet::new();
+    let mut after = None;
+    loop {
+        let page = t
+            .terse
+            .analytics()
+            .clicks(&t.workspace, after, 300)
+            .await
+            .unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some((last.at, last.position));
+        for click in &page {
+            assert!(
+                seen.insert(click.utm_content.clone()),
+                "twice: {}",
+                click.utm_content
+            );
+        }
+    }
+    assert_eq!(seen.len(), 2_000);
+    let summary = t
+        .terse
+        .analytics()
+        .summary(&t.workspace, Default::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        (summary.clicks, summary.visitors, summary.pending),
+        (2_000, 50, 0)
+    );
+    assert!(t.terse.verify().await.unwrap().is_consistent());
+}
+
+async fn clicks_survive_a_restart_and_are_folded_once(t: Installation) {
+    t.link("launch").await;
+    for _ in 0..100 {
+        visit(&t, "/launch", &person()).await;
+    }
+    let t = t.restarted().await;
+    for _ in 0..100 {
+        visit(&t, "/launch", &person()).await;
+    }
+    t.folded().await;
+    let t = t.restarted().await;
+    t.folded().await;
+    let summary = t
+        .terse
+        .analytics()
+        .summary(&t.workspace, Default::default())
+        .await
+        .unwrap();
+    assert_eq!(summary.clicks, 200);
+    assert!(t.terse.verify().await.unwrap().is_consistent());
+}
+
+async fn a_click_outlives_its_link(t: Installation) {
+    let link = t.link("short").await;
+    visit(&t, "/short", &person()).await;
+    t.terse.links().delete(&t.workspace, link.id).await.unwrap();
+    t.folded().await;
+    let clicks = t
+        .terse
+        .analytics()
+        .clicks(&t.workspace, Some((Timestamp::MIN, (0, 0))), 10)
+        .await
+        .unwrap();
+    assert_eq!(clicks.len(), 1);
+    assert!(t.terse.verify().await.unwrap().is_consistent());
+}

@@ -1,0 +1,190 @@
+//! A fresh installation per test, on the database that the test asks for.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{Connection as _, Executor as _};
+use tempfile::TempDir;
+use terse_core::classify::RequestFacts;
+use terse_core::model::{
+    Clock, InstanceRole, Link, ManualClock, NewLink, NewUser, OsEntropy, Timestamp, WorkspaceId,
+    random_bytes,
+};
+use terse_core::{DatabaseUrl, Terse, TerseBuilder};
+
+pub(crate) const HOST: &str = "go.example";
+pub(crate) const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 \
+     (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// Runs each body on both databases.
+macro_rules! on_both_databases {
+    ($($name:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::fixture::Installation::on_sqlite().await).await;
+            })+
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                if let Some(installation) = crate::fixture::Installation::on_postgres().await {
+                    super::$name(installation).await;
+                }
+            })+
+        }
+    };
+}
+pub(crate) use on_both_databases;
+
+/// An open installation with one user, and what keeps it alive.
+pub(crate) struct Installation {
+    pub(crate) terse: Terse,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) database: DatabaseUrl,
+    pub(crate) dir: TempDir,
+}
+
+impl Installation {
+    pub(crate) async fn on_sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let database = DatabaseUrl::Sqlite(dir.path().join("terse.db"));
+        Self::open(dir, database).await
+    }
+
+    /// `None` only when this run was told to do without PostgreSQL.
+    pub(crate) async fn on_postgres() -> Option<Self> {
+        let Ok(server) = std::env::var("TERSE_TEST_POSTGRES_URL") else {
+            assert!(
+                std::env::var_os("TERSE_TEST_SQLITE_ONLY").is_some(),
+                "TERSE_TEST_POSTGRES_URL is not set: run the tests by scripts/test"
+            );
+            return None;
+        };
+        let name = format!(
+            "terse_{:032x}",
+            u128::from_le_bytes(random_bytes(&OsEntropy))
+        );
+        let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
+        connection
+            .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        let (base, _) = server.rsplit_once('/').unwrap();
+        let database = format!("{base}/{name}").parse().unwrap();
+        Some(Self::open(tempfile::tempdir().unwrap(), database).await)
+    }
+
+    async fn open(dir: TempDir, database: DatabaseUrl) -> Self {
+        let clock = Arc::new(ManualClock::at(
+            Timestamp::parse("now", "2026-03-15T12:00:00Z").unwrap(),
+        ));
+        let terse = builder(&dir, &database, &clock).open().await.unwrap();
+        let workspace = sign_up(&terse, "ada@example.com").await;
+        Self {
+            terse,
+            clock,
+            workspace,
+            database,
+            dir,
+        }
+    }
+
+    /// The same installation after a clean restart.
+    pub(crate) async fn restarted(mut self) -> Self {
+        self.terse.close().await;
+        self.terse = builder(&self.dir, &self.database, &self.clock)
+            .open()
+            .await
+            .unwrap();
+        self
+    }
+
+    pub(crate) async fn link(&self, slug: &str) -> Link {
+        self.create(NewLink::to("https://example.com/target").alias(slug))
+            .await
+    }
+
+    pub(crate) async fn create(&self, new: NewLink) -> Link {
+        self.terse
+            .links()
+            .create(&self.workspace, None, new)
+            .await
+            .unwrap()
+    }
+
+    /// Waits until every recorded click is in the database.
+    pub(crate) async fn folded(&self) {
+        let waited = tokio::time::timeout(Duration::from_secs(20), async {
+            while self.terse.status().spool.pending > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        waited.await.expect("clicks are folded within 20 s");
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+pub(crate) fn builder(
+    dir: &TempDir,
+    database: &DatabaseUrl,
+    clock: &Arc<ManualClock>,
+) -> TerseBuilder {
+    Terse::builder()
+        .database(database.clone())
+        .spool_dir(dir.path().join("spool"))
+        .public_url("https://go.example")
+        .clock(Arc::clone(clock) as Arc<dyn Clock>)
+}
+
+/// Makes a user; returns their workspace.
+pub(crate) async fn sign_up(terse: &Terse, email: &str) -> WorkspaceId {
+    let password = SecretString::from(PASSWORD);
+    terse
+        .accounts()
+        .create_user(NewUser {
+            email: email.to_owned(),
+            password: password.clone(),
+            role: InstanceRole::User,
+            name: None,
+        })
+        .await
+        .unwrap();
+    let grant = terse.accounts().sign_in(email, &password).await.unwrap();
+    assert!(grant.refresh_token.expose_secret().len() >= 43);
+    terse
+        .accounts()
+        .authenticate(grant.session, grant.user)
+        .await
+        .unwrap()
+        .workspace
+}
+
+/// A person's browser at 192.0.2.1.
+pub(crate) fn person() -> RequestFacts<'static> {
+    RequestFacts {
+        head: false,
+        client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        query: None,
+        user_agent: CHROME.as_bytes(),
+        accept_language: b"en-GB,en;q=0.9",
+        referer: b"https://www.news.example/story",
+        purpose: b"",
+    }
+}
+
+/// The same from another address.
+pub(crate) fn person_at(last: u8) -> RequestFacts<'static> {
+    RequestFacts {
+        client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)),
+        ..person()
+    }
+}

@@ -1,0 +1,206 @@
+use std::time::Duration;
+
+use terse_core::classify::RequestFacts;
+use terse_core::model::{LinkChanges, NewLink, RedirectStatus};
+use terse_core::{GoneReason, Preview, Resolution};
+
+use crate::fixture::{HOST, Installation, on_both_databases, person};
+
+on_both_databases![
+    a_known_slug_redirects_and_an_unknown_one_does_not,
+    start_and_expiry_are_exact,
+    states_decide_what_a_visitor_gets,
+    the_visitors_query_is_forwarded_unless_switched_off,
+    a_creation_an_edit_and_a_deletion_race_with_loads_and_the_next_redirect_is_right,
+];
+
+async fn target(t: &Installation, path: &str) -> Resolution {
+    t.terse.resolve(HOST, path, &person()).await.unwrap()
+}
+
+fn leads_to(resolution: &Resolution, target: &str) -> bool {
+    matches!(resolution, Resolution::Redirect(redirect) if redirect.location == target)
+}
+
+async fn a_known_slug_redirects_and_an_unknown_one_does_not(t: Installation) {
+    t.link("launch").await;
+    for path in ["/launch", "/LAUNCH/", "/l%61unch"] {
+        assert!(
+            leads_to(&target(&t, path).await, "https://example.com/target"),
+            "{path}"
+        );
+    }
+    for path in ["/other", "/", "/launch/x", "/..%2flaunch"] {
+        assert_eq!(target(&t, path).await, Resolution::NotFound, "{path}");
+    }
+    let elsewhere = t.terse.resolve("evil.example", "/launch", &person()).await;
+    assert_eq!(elsewhere.unwrap(), Resolution::NotFound);
+}
+
+async fn start_and_expiry_are_exact(t: Installation) {
+    let second = Duration::from_secs(1);
+    t.create(NewLink {
+        starts_at: Some(t.now().plus(second)),
+        expires_at: Some(t.now().plus(2 * second)),
+        ..NewLink::to("https://example.com/target").alias("timed")
+    })
+    .await;
+    assert_eq!(target(&t, "/timed").await, Resolution::NotFound);
+    t.clock.advance(second);
+    assert!(leads_to(
+        &target(&t, "/timed").await,
+        "https://example.com/target"
+    ));
+    t.clock.advance(second - Duration::from_millis(1));
+    assert!(leads_to(
+        &target(&t, "/timed").await,
+        "https://example.com/target"
+    ));
+    t.clock.advance(Duration::from_millis(1));
+    assert_eq!(
+        target(&t, "/timed").await,
+        Resolution::Gone(GoneReason::Expired)
+    );
+}
+
+async fn states_decide_what_a_visitor_gets(t: Installation) {
+    let link = t.link("state").await;
+    let set = async |status: &str| {
+        let changes = LinkChanges {
+            status: Some(status.to_owned()),
+            may_block: true,
+            ..LinkChanges::default()
+        };
+        t.terse
+            .links()
+            .update(&t.workspace, link.id, changes)
+            .await
+            .unwrap();
+    };
+    set("disabled").await;
+    assert_eq!(target(&t, "/state").await, Resolution::NotFound);
+    set("blocked").await;
+    assert_eq!(target(&t, "/state").await, Resolution::Blocked);
+    assert_eq!(
+        t.terse.preview(HOST, "/state").await.unwrap(),
+        Preview::Blocked
+    );
+    set("active").await;
+    assert!(leads_to(
+        &target(&t, "/state").await,
+        "https://example.com/target"
+    ));
+    assert_eq!(
+        t.terse.preview(HOST, "/state").await.unwrap(),
+        Preview::Open {
+            target: "https://example.com/target".to_owned(),
+            title: None
+        }
+    );
+    t.terse.links().delete(&t.workspace, link.id).await.unwrap();
+    assert_eq!(
+        target(&t, "/state").await,
+        Resolution::Gone(GoneReason::Deleted)
+    );
+}
+
+async fn the_visitors_query_is_forwarded_unless_switched_off(t: Installation) {
+    t.create(NewLink::to("https://example.com/?a=1").alias("forward"))
+        .await;
+    t.create(NewLink {
+        forward_query: Some(false),
+        redirect_status: Some(307),
+        ..NewLink::to("https://example.com/?a=1").alias("plain")
+    })
+    .await;
+    let with = |query: &'static str| RequestFacts {
+        query: Some(query),
+        ..person()
+    };
+    let forward = t
+        .terse
+        .resolve(HOST, "/forward", &with("a=2&b=%0d%0aX:1"))
+        .await
+        .unwrap();
+    assert!(
+        leads_to(&forward, "https://example.com/?a=1&b=%0d%0aX:1"),
+        "{forward:?}"
+    );
+    let plain = t.terse.resolve(HOST, "/plain", &with("b=2")).await.unwrap();
+    assert!(leads_to(&plain, "https://example.com/?a=1"));
+    assert!(
+        matches!(plain, Resolution::Redirect(redirect) if redirect.status == RedirectStatus::TemporaryRedirect)
+    );
+    let long: &'static str = Box::leak("x".repeat(9_000).into_boxed_str());
+    let refused = t
+        .terse
+        .resolve(HOST, "/forward", &with(long))
+        .await
+        .unwrap();
+    assert_eq!(refused, Resolution::QueryTooLong);
+}
+
+async fn a_creation_an_edit_and_a_deletion_race_with_loads_and_the_next_redirect_is_right(
+    t: Installation,
+) {
+    // A thousand changes in all: what a redirect says after a change has returned is what the
+    // change said, although loads of the same slug are under way all the time.
+    for round in 0..334 {
+        let slug = format!("race{round}");
+        let path = format!("/{slug}");
+        let loads = (0..4).map(|_| {
+            let (terse, path) = (t.terse.clone(), path.clone());
+            tokio::spawn(async move {
+                for _ in 0..4 {
+                    terse
+                        .resolve(
+                            HOST,
+                            &path,
+                            &RequestFacts {
+                                head: true,
+                                ..person()
+                            },
+                        )
+                        .await
+                        .unwrap();
+                    tokio::task::yield_now().await;
+                }
+            })
+        });
+        let loads = loads.collect::<Vec<_>>();
+        let link = t
+            .create(NewLink::to("https://example.com/first").alias(&slug))
+            .await;
+        assert!(
+            leads_to(&target(&t, &path).await, "https://example.com/first"),
+            "{round}"
+        );
+        let changes = LinkChanges {
+            target_url: Some("https://example.com/second".to_owned()),
+            ..LinkChanges::default()
+        };
+        t.terse
+            .links()
+            .update(&t.workspace, link.id, changes)
+            .await
+            .unwrap();
+        assert!(
+            leads_to(&target(&t, &path).await, "https://example.com/second"),
+            "{round}"
+        );
+        t.terse.links().delete(&t.workspace, link.id).await.unwrap();
+        assert_eq!(
+            target(&t, &path).await,
+            Resolution::Gone(GoneReason::Deleted),
+            "{round}"
+        );
+        for load in loads {
+            load.await.unwrap();
+        }
+        assert_eq!(
+            target(&t, &path).await,
+            Resolution::Gone(GoneReason::Deleted),
+            "{round}"
+        );
+    }
+}
