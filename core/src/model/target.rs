@@ -304,7 +304,6 @@ mod tests {
                     "#x",
                     "https",
                     "1http://x/",
-                    "ht tp",
                     "https://example.com:8a/",
                 ],
             ),

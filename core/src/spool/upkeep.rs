@@ -42,7 +42,7 @@ pub(super) struct Shared {
     spares: Mutex<Vec<Arc<Stream>>>,
     wake: OnceLock<SyncSender<()>>,
     /// Held for as long as the spool is open.
-    _lock: Lock,
+    lock: Mutex<Option<Lock>>,
 }
 
 impl std::fmt::Debug for Lock {
@@ -105,7 +105,7 @@ impl Shared {
             retired: Mutex::default(),
             spares: Mutex::default(),
             wake: OnceLock::new(),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         }
     }
 
@@ -328,6 +328,7 @@ impl Shared {
         for spare in std::mem::take(&mut *self.spares()) {
             let _ = self.disk.remove(&spare.path);
         }
+        locked(&self.lock).take();
     }
 }
 

@@ -1,0 +1,132 @@
+//! Settings: defaults, then `terse.toml`, then `TERSE_*` variables, then flags.
+
+mod read;
+mod units;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::client_address::TrustedProxies;
+use crate::limits::Rate;
+
+pub use read::{Sources, load};
+pub use units::{parse_duration, parse_size};
+
+/// The reference manual: every key, commented, with its default.
+pub const MANUAL: &str = include_str!("../terse.toml");
+
+/// One setting that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {message}")]
+pub struct ConfigError {
+    /// The key, as the person who set it wrote it.
+    pub key: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// How surely a click is recorded before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClickDurability {
+    /// It survives the end of the process.
+    Process,
+    /// It survives a power cut.
+    Power,
+}
+
+/// What happens to a click that no store takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnrecordable {
+    /// It is answered and counted as a gap.
+    Serve,
+    /// It gets a 503.
+    Refuse,
+}
+
+/// For how long one visitor is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VisitorEpoch {
+    /// A calendar month.
+    Month,
+    /// A day.
+    Day,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// The settings in force.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How people reach this server: scheme and host, without a trailing slash.
+    pub public_url: String,
+    /// Database, spool and secrets.
+    pub data_dir: PathBuf,
+    /// `PostgreSQL`; `SQLite` in `data_dir` when absent.
+    pub database_url: Option<SecretString>,
+    /// Address of the first administrator.
+    pub admin_email: Option<String>,
+    /// Password of the first administrator.
+    pub admin_password: Option<SecretString>,
+    /// Signs access tokens; `new,old` while rotating.
+    pub jwt_secret: Option<SecretString>,
+    /// Proxies whose word about the client is believed.
+    pub trusted_proxies: TrustedProxies,
+    /// How surely clicks are recorded.
+    pub click_durability: ClickDurability,
+    /// What happens to clicks that cannot be recorded.
+    pub on_unrecordable: OnUnrecordable,
+    /// How long folded clicks stay in the spool.
+    pub spool_retain: Duration,
+    /// The most that unfolded clicks may take, in bytes.
+    pub spool_max_bytes: u64,
+    /// How long a visitor is recognised.
+    pub visitor_epoch: VisitorEpoch,
+    /// Symbols of a generated slug.
+    pub slug_length: u8,
+    /// Redirects per address.
+    pub rate_limit_redirect: Rate,
+    /// API requests per address.
+    pub rate_limit_api: Rate,
+    /// Sign-ins per address.
+    pub rate_limit_auth: Rate,
+    /// Connections held at once.
+    pub max_connections: usize,
+    /// Log filters.
+    pub log: String,
+    /// Log format.
+    pub log_format: LogFormat,
+    /// Every key with its effective value, secrets hidden, and its source.
+    pub shown: Vec<Shown>,
+}
+
+/// One setting as `terse-server config` prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The key as in the file.
+    pub key: &'static str,
+    /// The value, or a note that it is hidden or unset.
+    pub value: String,
+    /// `default`, the file, the variable or the flag.
+    pub source: String,
+}

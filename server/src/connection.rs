@@ -1,0 +1,227 @@
+//! One connection: served until it ends, falls silent, or dawdles over a request's head.
+
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::service::Service;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto::Builder;
+use tokio::sync::oneshot;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+/// A request's head must be complete this long after it was first seen unfinished.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection on which nothing moves is closed after this time.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a connection is looked at; both timeouts are late by at most this.
+const TICK: Duration = Duration::from_millis(2_500);
+
+/// What happens on one connection, in counters that cost a request next to nothing.
+#[derive(Debug, Default)]
+pub struct Activity {
+    bytes: AtomicU64,
+    read_since_request: AtomicBool,
+    in_flight: AtomicU32,
+    multiplexed: AtomicBool,
+}
+
+impl Activity {
+    /// Notes that a request's head is complete; it is under way until the guard is dropped.
+    pub fn request(self: &Arc<Self>, multiplexed: bool) -> InFlight {
+        self.read_since_request.store(false, Relaxed);
+        if multiplexed {
+            self.multiplexed.store(true, Relaxed);
+        }
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(self.clone())
+    }
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub struct InFlight(Arc<Activity>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        // What was read meanwhile was the body; a head that follows shows itself by its next bytes.
+        self.0.read_since_request.store(false, Relaxed);
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Judges a connection at every tick.
+#[derive(Debug)]
+struct Watch {
+    bytes: u64,
+    silent: Duration,
+    head: Duration,
+    answered_any: bool,
+}
+
+impl Watch {
+    fn new() -> Self {
+        Self {
+            bytes: 0,
+            silent: Duration::ZERO,
+            head: Duration::ZERO,
+            answered_any: false,
+        }
+    }
+
+    /// Whether the connection used up its time.
+    fn is_over(&mut self, activity: &Activity) -> bool {
+        let bytes = activity.bytes.load(Relaxed);
+        let busy = activity.in_flight.load(Relaxed) > 0;
+        let moved = std::mem::replace(&mut self.bytes, bytes) != bytes;
+        self.silent = if busy || moved {
+            Duration::ZERO
+        } else {
+            self.silent + TICK
+        };
+        let unfinished = activity.read_since_request.load(Relaxed);
+        self.answered_any |= busy || (bytes > 0 && !unfinished);
+        let in_head = !busy
+            && !activity.multiplexed.load(Relaxed)
+            && (unfinished || !self.answered_any);
+        self.head = if in_head {
+            self.head + TICK
+        } else {
+            Duration::ZERO
+        };
+        self.head > HEAD_TIMEOUT || self.silent > IDLE_TIMEOUT
+    }
+}
+
+/// Serves one connection until it ends; `stopped` resolving lets requests under way finish and takes no more.
+pub(crate) async fn serve<I, S, B>(
+    protocol: &Builder<TokioExecutor>,
+    io: I,
+    service: S,
+    activity: &Activity,
+    stopped: oneshot::Receiver<()>,
+) where
+    I: Read + Write + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut connection = pin!(protocol.serve_connection(io, service));
+    let mut stopped = pin!(stopped);
+    let mut ticks = ticks();
+    let mut watch = Watch::new();
+    let mut stopping = false;
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                if let Err(error) = result {
+                    tracing::debug!(error = %error, "a connection ended early");
+                }
+                return Poll::Ready(());
+            }
+            if !stopping && stopped.as_mut().poll(cx).is_ready() {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
+            }
+            if ticks.poll_tick(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if watch.is_over(activity) {
+                return Poll::Ready(());
+            }
+        }
+    })
+    .await;
+}
+
+fn ticks() -> Interval {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// An I/O object whose traffic is counted.
+#[derive(Debug)]
+pub(crate) struct Watched<T> {
+    inner: T,
+    activity: Arc<Activity>,
+}
+
+impl<T> Watched<T> {
+    pub(crate) fn new(inner: T, activity: Arc<Activity>) -> Self {
+        Self { inner, activity }
+    }
+
+    fn moved(&self) {
+        // One task owns the connection, so a plain load and store count right.
+        let bytes = self.activity.bytes.load(Relaxed);
+        self.activity.bytes.store(bytes.wrapping_add(1), Relaxed);
+    }
+
+    fn wrote(&self, poll: &Poll<io::Result<usize>>) {
+        if matches!(poll, Poll::Ready(Ok(n)) if *n > 0) {
+            self.moved();
+        }
+    }
+}
+
+impl<T: Read + Unpin> Read for Watched<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.inner).poll_read(cx, buf);
+        // The end of the stream counts as well; the connection ends right after it.
+        if matches!(poll, Poll::Ready(Ok(()))) {
+            self.moved();
+            self.activity.read_since_request.store(true, Relaxed);
+        }
+        poll
+    }
+}
+
+impl<T: Write + Unpin> Write for Watched<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.wrote(&poll);
+        poll
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.wrote(&poll);
+        poll
+    }
+}
