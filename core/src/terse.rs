@@ -446,9 +446,15 @@ impl Tools {
         verify(&self.store).await
     }
 
-    /// Accepts every gap that was found in the spool; the running server goes on after them.
-    pub async fn accept_gaps(&self) -> Result<u64, StoreError> {
-        self.store.accept_gaps(self.clock.now()).await
+    /// Accepts the gaps that were found in this stream (32 hexadecimal digits); the running server
+    /// goes on after them. Returns how many there were.
+    pub async fn accept_gaps(&self, stream: &str) -> Result<u64, StoreError> {
+        let Ok(stream) = u128::from_str_radix(stream, 16) else {
+            return Ok(0);
+        };
+        self.store
+            .accept_gaps(&stream.to_be_bytes(), self.clock.now())
+            .await
     }
 
     /// Every migration that this release or the database knows.

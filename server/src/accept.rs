@@ -93,7 +93,10 @@ pub async fn accept<M, S, B>(
     drop(std::mem::take(&mut *open.lock()));
     tasks.close();
     if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
-        tracing::warn!(open = tasks.len(), "closing connections that did not finish");
+        tracing::warn!(
+            open = tasks.len(),
+            "closing connections that did not finish"
+        );
     }
 }
 

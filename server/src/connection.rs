@@ -88,9 +88,8 @@ impl Watch {
         };
         let unfinished = activity.read_since_request.load(Relaxed);
         self.answered_any |= busy || (bytes > 0 && !unfinished);
-        let in_head = !busy
-            && !activity.multiplexed.load(Relaxed)
-            && (unfinished || !self.answered_any);
+        let in_head =
+            !busy && !activity.multiplexed.load(Relaxed) && (unfinished || !self.answered_any);
         self.head = if in_head {
             self.head + TICK
         } else {

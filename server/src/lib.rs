@@ -1,10 +1,21 @@
 //! The server: redirects on plain hyper, the API on poem, wired to the domain in `terse-core`.
 
 pub mod accept;
+pub mod api;
+pub mod app;
 pub mod args;
+pub mod chain;
 pub mod client_address;
+pub mod commands;
 pub mod config;
 pub mod connection;
+pub mod edge;
 pub mod limits;
+pub mod metrics;
+pub mod pages;
 pub mod problem;
+pub mod redirect;
+pub mod run;
+pub mod secrets;
 pub mod tokens;
+mod visitor_page;

@@ -51,11 +51,7 @@ impl RefusedField {
     /// A refusal of `field`, whose name the client chose: cut and cleaned before it is repeated.
     pub fn new(field: &str, code: &'static str, message: impl Into<String>) -> Self {
         Self {
-            field: field
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(64)
-                .collect(),
+            field: field.chars().filter(|c| !c.is_control()).take(64).collect(),
             code: code.into(),
             message: message.into(),
         }
@@ -194,7 +190,9 @@ impl Problem {
             status => Self::new(
                 status,
                 "request_refused",
-                status.canonical_reason().unwrap_or("The request is refused."),
+                status
+                    .canonical_reason()
+                    .unwrap_or("The request is refused."),
             ),
         }
     }

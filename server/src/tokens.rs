@@ -89,11 +89,7 @@ impl Tokens {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, SecretError> {
-        let secrets: Vec<&str> = secrets
-            .expose_secret()
-            .split(',')
-            .map(str::trim)
-            .collect();
+        let secrets: Vec<&str> = secrets.expose_secret().split(',').map(str::trim).collect();
         if secrets.len() > 2 {
             return Err(SecretError::TooMany);
         }
@@ -107,10 +103,7 @@ impl Tokens {
         let newest = secrets.first().ok_or(SecretError::TooShort)?;
         let tokens = Self {
             issuer: issuer.to_owned(),
-            signing: (
-                key_id(newest),
-                EncodingKey::from_secret(newest.as_bytes()),
-            ),
+            signing: (key_id(newest), EncodingKey::from_secret(newest.as_bytes())),
             verifying,
             validation: validation(issuer),
             clock,
@@ -205,7 +198,13 @@ fn validation(issuer: &str) -> Validation {
 
 fn check_secret(secret: &str) -> Result<(), SecretError> {
     let lower = secret.to_ascii_lowercase();
-    let placeholder = ["changeme", "change-me", "secret", "replace-me", "placeholder"];
+    let placeholder = [
+        "changeme",
+        "change-me",
+        "secret",
+        "replace-me",
+        "placeholder",
+    ];
     if placeholder.iter().any(|known| lower.starts_with(known)) {
         return Err(SecretError::Placeholder);
     }
@@ -303,10 +302,7 @@ mod tests {
         assert_eq!(rotating.verify(&old), Ok(bearer()));
         let new = rotating.issue(bearer()).unwrap();
         assert_eq!(tokens(SECRET, &clock).verify(&new), Ok(bearer()));
-        assert_eq!(
-            tokens(OLDER, &clock).verify(&new),
-            Err(TokenError::Invalid)
-        );
+        assert_eq!(tokens(OLDER, &clock).verify(&new), Err(TokenError::Invalid));
     }
 
     #[test]

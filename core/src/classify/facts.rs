@@ -162,7 +162,7 @@ mod tests {
     proptest! {
         #[test]
         fn hostile_requests_make_short_valid_facts(query in "\\PC{0,3000}", agent: Vec<u8>, language: Vec<u8>, referer: Vec<u8>, utm: Vec<u8>) {
-            let encoded: String = utm.iter().map(|byte| format!("%{byte:02x}")).collect();
+            let encoded = percent_encoding::percent_encode(&utm, percent_encoding::NON_ALPHANUMERIC);
             let query = format!("utm_source={encoded}&utm_term={query}&{query}");
             let bytes = facts_of(&RequestFacts {
                 query: Some(&query),

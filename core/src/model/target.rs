@@ -259,6 +259,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn hostile_spellings_are_refused_with_their_reason() {
         let cases: &[(&str, &[&str])] = &[
             ("url_empty", &[""]),

@@ -137,14 +137,21 @@ impl Store {
         Ok(accepted.is_some())
     }
 
-    /// Accepts every gap that waits; returns how many there were.
-    pub(crate) async fn accept_gaps(&self, now: Timestamp) -> Result<u64, StoreError> {
+    /// Accepts every gap of a stream that waits; returns how many there were.
+    pub(crate) async fn accept_gaps(
+        &self,
+        stream: &[u8],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
         let accepted = in_tx!(&self.db, |tx| {
-            sqlx::query("UPDATE spool_gaps SET accepted_at = $1 WHERE accepted_at IS NULL")
-                .bind(now)
-                .execute(&mut *tx)
-                .await?
-                .rows_affected()
+            sqlx::query(
+                "UPDATE spool_gaps SET accepted_at = $1 WHERE accepted_at IS NULL AND stream = $2",
+            )
+            .bind(now)
+            .bind(stream)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected()
         });
         Ok(accepted)
     }

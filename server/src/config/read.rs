@@ -127,7 +127,10 @@ impl Values {
 
     fn config(self) -> Result<Config, ConfigError> {
         Ok(Config {
-            listen: self.parse("listen", "must be an address and port such as 127.0.0.1:8080")?,
+            listen: self.parse(
+                "listen",
+                "must be an address and port such as 127.0.0.1:8080",
+            )?,
             public_url: self.public_url()?,
             data_dir: PathBuf::from(self.required("data_dir")?),
             database_url: self.database_url()?,
@@ -355,9 +358,8 @@ fn file(path: &Path) -> Result<Figment, ConfigError> {
             return Err(ConfigError::new(name, message));
         }
         if SECRETS.contains(&key.as_str()) {
-            refuse_if_readable_by_others(path).map_err(|message| {
-                ConfigError::new(format!("{key} in {name}"), message)
-            })?;
+            refuse_if_readable_by_others(path)
+                .map_err(|message| ConfigError::new(format!("{key} in {name}"), message))?;
         }
     }
     Ok(figment)
@@ -385,7 +387,10 @@ fn variables(
             values.push((key, (text.clone(), name.clone())));
         } else if let Some(key) = from_file {
             if all.contains_key(name.trim_end_matches("_FILE")) {
-                return Err(ConfigError::new(name, "is set beside the variable without _FILE"));
+                return Err(ConfigError::new(
+                    name,
+                    "is set beside the variable without _FILE",
+                ));
             }
             values.push((key, (secret_file(name, Path::new(text))?, name.clone())));
         } else if !FOREIGN.contains(&name.as_str()) {
@@ -397,16 +402,16 @@ fn variables(
 
 fn secret_file(name: &str, path: &Path) -> Result<String, ConfigError> {
     refuse_if_readable_by_others(path).map_err(|message| ConfigError::new(name, message))?;
-    let text = fs::read_to_string(path)
-        .map_err(|error| ConfigError::new(name, format!("cannot read {}: {error}", path.display())))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        ConfigError::new(name, format!("cannot read {}: {error}", path.display()))
+    })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Says what is wrong with a file of secrets that others than its owner may read.
 pub(crate) fn refuse_if_readable_by_others(path: &Path) -> Result<(), String> {
     let shown = path.display();
-    let metadata =
-        fs::metadata(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let metadata = fs::metadata(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     if metadata.permissions().mode() & 0o077 == 0 {
         Ok(())
     } else {
@@ -436,10 +441,13 @@ fn find(figment: &Figment, key: &'static str) -> Result<Found, ConfigError> {
     let metadata = figment.get_metadata(value.tag());
     let source = metadata.map_or_else(|| "default".to_owned(), source_of);
     let named = source.starts_with(PREFIX) || source.starts_with("--");
-    let name = if named { source.clone() } else { key.to_owned() };
-    let text = scalar(&value).ok_or_else(|| {
-        ConfigError::new(key, "must be a text, a number or a list of texts")
-    })?;
+    let name = if named {
+        source.clone()
+    } else {
+        key.to_owned()
+    };
+    let text = scalar(&value)
+        .ok_or_else(|| ConfigError::new(key, "must be a text, a number or a list of texts"))?;
     Ok(Found { text, source, name })
 }
 

@@ -1,0 +1,379 @@
+//! Short links.
+
+use std::sync::Arc;
+
+use poem::web::Data;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::types::MaybeUndefined;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use terse_core::model::{
+    Change, FieldError, InstanceRole, Link, LinkChanges, LinkFilter, LinkId, NewLink, Timestamp,
+};
+
+use crate::api::Tag;
+use crate::api::schema::{Nullable, Time};
+use crate::api::security::Caller;
+use crate::app::App;
+use crate::problem::Problem;
+
+pub struct LinksApi;
+
+/// A link to be made
+#[derive(Object)]
+#[oai(rename = "NewLink", deny_unknown_fields)]
+struct NewLinkBody {
+    /// Where it leads: http or https, at most 8,192 bytes
+    target_url: String,
+    /// 1 to 64 letters, digits, `-`, `_`, `.`; generated when absent
+    slug: Option<String>,
+    /// The host of the short URL; the server's own when absent
+    domain: Option<String>,
+    title: Option<String>,
+    notes: Option<String>,
+    tags: Option<Vec<String>>,
+    /// 301, 302 (default), 303, 307 or 308
+    redirect_status: Option<u16>,
+    /// Whether the visitor's query is added to the target's; true when absent
+    forward_query: Option<bool>,
+    /// RFC 3339
+    starts_at: Option<String>,
+    /// RFC 3339
+    expires_at: Option<String>,
+    /// Redirects that people get before the link is exhausted
+    max_clicks: Option<i64>,
+}
+
+/// Changes to a link: what is absent stays, `null` clears
+#[derive(Object)]
+#[oai(rename = "LinkChanges", deny_unknown_fields)]
+struct LinkChangesBody {
+    target_url: Option<String>,
+    #[oai(default)]
+    title: MaybeUndefined<String>,
+    #[oai(default)]
+    notes: MaybeUndefined<String>,
+    #[oai(default)]
+    tags: MaybeUndefined<Vec<String>>,
+    redirect_status: Option<u16>,
+    forward_query: Option<bool>,
+    #[oai(default)]
+    starts_at: MaybeUndefined<String>,
+    #[oai(default)]
+    expires_at: MaybeUndefined<String>,
+    #[oai(default)]
+    max_clicks: MaybeUndefined<i64>,
+    /// `active`, `disabled` or, for administrators, `blocked`
+    status: Option<String>,
+}
+
+/// A short link
+#[derive(Object)]
+#[oai(rename = "Link")]
+struct LinkBody {
+    id: String,
+    short_url: String,
+    domain: String,
+    slug: String,
+    target_url: String,
+    title: Nullable<String>,
+    notes: Nullable<String>,
+    tags: Vec<String>,
+    /// `active`, `scheduled`, `expired`, `exhausted`, `disabled` or `blocked`
+    status: String,
+    redirect_status: u16,
+    forward_query: bool,
+    starts_at: Nullable<Time>,
+    expires_at: Nullable<Time>,
+    max_clicks: Nullable<i64>,
+    /// Clicks by people; bots and previews are counted apart
+    clicks: i64,
+    last_clicked_at: Nullable<Time>,
+    created_at: Time,
+    updated_at: Time,
+    created_by: Nullable<String>,
+}
+
+#[derive(Object)]
+#[oai(rename = "LinkPage")]
+struct LinkPage {
+    items: Vec<LinkBody>,
+    /// `null` on the last page
+    next_cursor: Nullable<String>,
+}
+
+#[derive(ApiResponse)]
+enum Created {
+    /// The link redirects from now on
+    #[oai(status = 201)]
+    Made(Json<LinkBody>, #[oai(header = "Location")] String),
+}
+
+#[derive(ApiResponse)]
+enum Deleted {
+    /// Deleted; its clicks stay counted, its slug is never issued again
+    #[oai(status = 204)]
+    Done,
+}
+
+#[OpenApi(tag = "Tag::Links")]
+impl LinksApi {
+    /// Make a link
+    #[oai(path = "/links", method = "post", operation_id = "create_link")]
+    async fn create(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Caller,
+        body: Json<NewLinkBody>,
+    ) -> Result<Created, Problem> {
+        let new = new_link(body.0).map_err(Problem::refused)?;
+        let links = app.terse.links();
+        let link = links
+            .create(&caller.0.workspace, Some(caller.0.user), new)
+            .await?;
+        let location = format!("{}/links/{}", crate::api::PREFIX, link.id);
+        Ok(Created::Made(Json(link.into()), location))
+    }
+
+    /// List links
+    #[oai(path = "/links", method = "get", operation_id = "list_links")]
+    #[expect(clippy::too_many_arguments, reason = "one per query parameter")]
+    async fn list(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Caller,
+        /// Part of the slug, target, title or notes
+        search: Query<Option<String>>,
+        tag: Query<Option<String>>,
+        domain: Query<Option<String>>,
+        status: Query<Option<String>>,
+        /// RFC 3339
+        created_after: Query<Option<String>>,
+        /// RFC 3339
+        created_before: Query<Option<String>>,
+        /// `created_at` (default), `updated_at`, `clicks` or `slug`
+        sort: Query<Option<String>>,
+        /// `desc` (default) or `asc`
+        order: Query<Option<String>>,
+        /// 1 to 200, default 50
+        limit: Query<Option<String>>,
+        /// `next_cursor` of the page before
+        cursor: Query<Option<String>>,
+    ) -> Result<Json<LinkPage>, Problem> {
+        let mut refused = Vec::new();
+        let filter = LinkFilter {
+            search: search.0,
+            tag: tag.0,
+            domain: domain.0,
+            status: status.0,
+            created_after: time("created_after", created_after.0, &mut refused),
+            created_before: time("created_before", created_before.0, &mut refused),
+            sort: sort.0,
+            order: order.0,
+            limit: number("limit", limit.0, &mut refused),
+            cursor: cursor.0,
+        };
+        if !refused.is_empty() {
+            return Err(Problem::refused(refused));
+        }
+        let page = app.terse.links().list(&caller.0.workspace, filter).await?;
+        Ok(Json(LinkPage {
+            items: page.items.into_iter().map(Into::into).collect(),
+            next_cursor: Nullable(page.next_cursor),
+        }))
+    }
+
+    /// Find a link by its short URL
+    #[oai(path = "/links/lookup", method = "get", operation_id = "lookup_link")]
+    async fn lookup(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Caller,
+        short_url: Query<Option<String>>,
+    ) -> Result<Json<LinkBody>, Problem> {
+        let short_url = short_url.0.unwrap_or_default();
+        let link = app
+            .terse
+            .links()
+            .lookup(&caller.0.workspace, &short_url)
+            .await?;
+        Ok(Json(link.into()))
+    }
+
+    /// One link
+    #[oai(path = "/links/:id", method = "get", operation_id = "get_link")]
+    async fn get(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Caller,
+        id: Path<String>,
+    ) -> Result<Json<LinkBody>, Problem> {
+        let link = app
+            .terse
+            .links()
+            .get(&caller.0.workspace, link_id(&id)?)
+            .await?;
+        Ok(Json(link.into()))
+    }
+
+    /// Change a link
+    ///
+    /// In force with the next redirect. The slug stays: links that people have would break.
+    #[oai(path = "/links/:id", method = "patch", operation_id = "update_link")]
+    async fn update(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Caller,
+        id: Path<String>,
+        body: Json<LinkChangesBody>,
+    ) -> Result<Json<LinkBody>, Problem> {
+        let id = link_id(&id)?;
+        let mut changes = changes(body.0).map_err(Problem::refused)?;
+        changes.may_block = caller.0.role == InstanceRole::Admin;
+        let link = app
+            .terse
+            .links()
+            .update(&caller.0.workspace, id, changes)
+            .await?;
+        Ok(Json(link.into()))
+    }
+
+    /// Delete a link
+    #[oai(path = "/links/:id", method = "delete", operation_id = "delete_link")]
+    async fn delete(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Caller,
+        id: Path<String>,
+    ) -> Result<Deleted, Problem> {
+        app.terse
+            .links()
+            .delete(&caller.0.workspace, link_id(&id)?)
+            .await?;
+        Ok(Deleted::Done)
+    }
+}
+
+/// A malformed id is answered exactly like an unknown one.
+fn link_id(text: &str) -> Result<LinkId, Problem> {
+    text.parse().map_err(|_| Problem::not_found())
+}
+
+fn time(
+    field: &'static str,
+    text: Option<String>,
+    refused: &mut Vec<FieldError>,
+) -> Option<Timestamp> {
+    Timestamp::parse(field, &text?)
+        .map_err(|error| refused.push(error))
+        .ok()
+}
+
+fn number(field: &'static str, text: Option<String>, refused: &mut Vec<FieldError>) -> Option<i64> {
+    let parsed = text?.parse();
+    parsed
+        .map_err(|_| {
+            refused.push(FieldError::new(
+                field,
+                "number_invalid",
+                "must be a whole number",
+            ));
+        })
+        .ok()
+}
+
+fn new_link(body: NewLinkBody) -> Result<NewLink, Vec<FieldError>> {
+    let mut refused = Vec::new();
+    let new = NewLink {
+        starts_at: time("starts_at", body.starts_at, &mut refused),
+        expires_at: time("expires_at", body.expires_at, &mut refused),
+        target_url: body.target_url,
+        slug: body.slug,
+        domain: body.domain,
+        title: body.title,
+        notes: body.notes,
+        tags: body.tags.unwrap_or_default(),
+        redirect_status: body.redirect_status,
+        forward_query: body.forward_query,
+        max_clicks: body.max_clicks,
+    };
+    if refused.is_empty() {
+        Ok(new)
+    } else {
+        Err(refused)
+    }
+}
+
+fn change<T>(value: MaybeUndefined<T>) -> Change<T> {
+    match value {
+        MaybeUndefined::Undefined => Change::Keep,
+        MaybeUndefined::Null => Change::Clear,
+        MaybeUndefined::Value(value) => Change::Set(value),
+    }
+}
+
+fn time_change(
+    field: &'static str,
+    value: MaybeUndefined<String>,
+    refused: &mut Vec<FieldError>,
+) -> Change<Timestamp> {
+    match value {
+        MaybeUndefined::Undefined => Change::Keep,
+        MaybeUndefined::Null => Change::Clear,
+        MaybeUndefined::Value(text) => {
+            time(field, Some(text), refused).map_or(Change::Keep, Change::Set)
+        }
+    }
+}
+
+fn changes(body: LinkChangesBody) -> Result<LinkChanges, Vec<FieldError>> {
+    let mut refused = Vec::new();
+    let changes = LinkChanges {
+        target_url: body.target_url,
+        title: change(body.title),
+        notes: change(body.notes),
+        tags: match body.tags {
+            MaybeUndefined::Undefined => None,
+            MaybeUndefined::Null => Some(Vec::new()),
+            MaybeUndefined::Value(tags) => Some(tags),
+        },
+        redirect_status: body.redirect_status,
+        forward_query: body.forward_query,
+        starts_at: time_change("starts_at", body.starts_at, &mut refused),
+        expires_at: time_change("expires_at", body.expires_at, &mut refused),
+        max_clicks: change(body.max_clicks),
+        status: body.status,
+        may_block: false,
+    };
+    if refused.is_empty() {
+        Ok(changes)
+    } else {
+        Err(refused)
+    }
+}
+
+impl From<Link> for LinkBody {
+    fn from(link: Link) -> Self {
+        Self {
+            id: link.id.to_string(),
+            short_url: link.short_url,
+            domain: link.domain,
+            slug: link.slug,
+            target_url: link.target_url,
+            title: Nullable(link.title),
+            notes: Nullable(link.notes),
+            tags: link.tags,
+            status: link.status.as_str().to_owned(),
+            redirect_status: link.redirect_status.code(),
+            forward_query: link.forward_query,
+            starts_at: Nullable(link.starts_at.map(Time)),
+            expires_at: Nullable(link.expires_at.map(Time)),
+            max_clicks: Nullable(link.max_clicks),
+            clicks: link.clicks,
+            last_clicked_at: Nullable(link.last_clicked_at.map(Time)),
+            created_at: Time(link.created_at),
+            updated_at: Time(link.updated_at),
+            created_by: Nullable(link.created_by.map(|user| user.to_string())),
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What each subcommand does.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use secrecy::SecretString;
+use terse_core::accounts::AccountError;
+use terse_core::model::{InstanceRole, NewUser};
+use terse_core::{MigrationState, Tools};
+use tracing_subscriber::EnvFilter;
+
+use crate::api;
+use crate::args::{Arguments, Command, Migrate, Spool, User};
+use crate::config::{Config, LogFormat, Sources, load};
+use crate::run;
+
+/// Runs the command; errors are told in one line.
+pub fn run(arguments: Arguments) -> ExitCode {
+    let command = arguments.command.unwrap_or(Command::Serve);
+    if matches!(command, Command::Openapi) {
+        return print(&api::document());
+    }
+    let config = match load(&Sources::of_process(arguments.flags)) {
+        Ok(config) => config,
+        Err(error) => return fail(&error.into()),
+    };
+    if matches!(command, Command::Config) {
+        return print(&shown(&config));
+    }
+    if let Err(error) = log(&config) {
+        return fail(&error);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let outcome = runtime.block_on(perform(command, config));
+    // Nothing is worth waiting for any more: a hung query must not hold the process.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn perform(command: Command, config: Config) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve => {
+            let healthy = run::serve(config).await?;
+            Ok(if healthy {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+        Command::Migrate { direction } => migrate(direction, &config).await,
+        Command::User { action } => create_user(action, &config).await,
+        Command::Verify => verify(&config).await,
+        Command::Spool {
+            action: Spool::AcceptGap { stream },
+        } => accept_gap(&stream, &config).await,
+        Command::Config | Command::Openapi => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn tools(config: &Config) -> anyhow::Result<Tools> {
+    if config.database_url.is_none() && !config.data_dir.join("terse.db").exists() {
+        crate::secrets::private_dir(&config.data_dir)?;
+    }
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    run::builder(config)?
+        .tools()
+        .await
+        .context("cannot open the data")
+}
+
+async fn migrate(direction: Migrate, config: &Config) -> anyhow::Result<ExitCode> {
+    let tools = tools(config).await?;
+    match direction {
+        Migrate::Up => tools.migrate_up().await?,
+        Migrate::Down { yes_delete_data } => {
+            if !yes_delete_data {
+                bail!(
+                    "this deletes the data of the latest migration; add --yes-delete-data if you mean it"
+                );
+            }
+            let applied: Vec<i64> = tools
+                .migrations()
+                .await?
+                .into_iter()
+                .filter(|migration| migration.state == MigrationState::Applied)
+                .map(|migration| migration.version)
+                .collect();
+            let target = applied.iter().rev().nth(1).copied().unwrap_or(0);
+            tools.migrate_down(target).await?;
+        }
+        Migrate::Status => {}
+    }
+    let mut text = String::new();
+    for migration in tools.migrations().await? {
+        let state = match migration.state {
+            MigrationState::Applied => "applied",
+            MigrationState::Pending => "pending",
+            MigrationState::Unknown => "of a newer release",
+        };
+        text.push_str(&format!(
+            "{}  {}  {state}\n",
+            migration.version, migration.name
+        ));
+    }
+    tools.close().await;
+    Ok(print(&text))
+}
+
+async fn create_user(action: User, config: &Config) -> anyhow::Result<ExitCode> {
+    let User::Create {
+        email,
+        admin,
+        name,
+        password_stdin,
+    } = action;
+    let password = read_password(password_stdin)?;
+    let tools = tools(config).await?;
+    tools.migrate_up().await?;
+    let made = tools
+        .accounts()
+        .create_user(NewUser {
+            email,
+            password,
+            role: if admin {
+                InstanceRole::Admin
+            } else {
+                InstanceRole::User
+            },
+            name,
+        })
+        .await;
+    tools.close().await;
+    match made {
+        Ok(user) => Ok(print(&format!(
+            "Made {} ({}).\n",
+            user.email,
+            user.role.as_str()
+        ))),
+        Err(AccountError::Refused(errors)) => {
+            let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            bail!("{}", reasons.join("; "))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Never from the command line: other users of the machine can read that.
+fn read_password(from_stdin: bool) -> anyhow::Result<SecretString> {
+    if !from_stdin {
+        let typed = rpassword::prompt_password("Password: ")
+            .context("cannot ask for the password; use --password-stdin")?;
+        return Ok(SecretString::from(typed));
+    }
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(SecretString::from(line.trim_end_matches(['\r', '\n'])))
+}
+
+async fn verify(config: &Config) -> anyhow::Result<ExitCode> {
+    let tools = tools(config).await?;
+    let report = tools.verify().await?;
+    tools.close().await;
+    let mut text = format!(
+        "{} links, {} clicks: {}\n",
+        report.links,
+        report.clicks,
+        if report.is_consistent() {
+            "rows and counters agree"
+        } else {
+            "rows and counters DIFFER"
+        }
+    );
+    for difference in report.differences.iter().take(20) {
+        text.push_str(&format!(
+            "  link {}: rows {:?}, counters {:?} (humans, bots, previews)\n",
+            difference.link, difference.rows, difference.counters
+        ));
+    }
+    if report.open_gaps + report.accepted_gaps > 0 {
+        text.push_str(&format!(
+            "  gaps in the spool: {} open, {} accepted\n",
+            report.open_gaps, report.accepted_gaps
+        ));
+    }
+    if report.dead_records > 0 {
+        text.push_str(&format!(
+            "  records that do not decode: {}\n",
+            report.dead_records
+        ));
+    }
+    if report.unrecorded > 0 {
+        text.push_str(&format!(
+            "  answered without a record: {}\n",
+            report.unrecorded
+        ));
+    }
+    print(&text);
+    Ok(if report.is_consistent() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn accept_gap(stream: &str, config: &Config) -> anyhow::Result<ExitCode> {
+    let tools = tools(config).await?;
+    let accepted = tools.accept_gaps(stream).await?;
+    tools.close().await;
+    if accepted == 0 {
+        bail!("no gap waits in the stream {stream}");
+    }
+    Ok(print(&format!(
+        "Accepted {accepted} gap(s); the running server goes on after them.\n"
+    )))
+}
+
+fn shown(config: &Config) -> String {
+    let width = config
+        .shown
+        .iter()
+        .map(|setting| setting.key.len())
+        .max()
+        .unwrap_or(0);
+    let mut text = String::new();
+    for setting in &config.shown {
+        text.push_str(&format!(
+            "{:width$} = {:<28} # {}\n",
+            setting.key, setting.value, setting.source
+        ));
+    }
+    text
+}
+
+fn log(config: &Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log).context("log")?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    match config.log_format {
+        LogFormat::Text => lines.with_target(false).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(io::stderr(), "terse-server: {error:#}");
+    ExitCode::FAILURE
+}

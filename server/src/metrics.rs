@@ -1,0 +1,259 @@
+//! Counters of the server, and the page that shows them (OpenMetrics 1.0).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use terse_core::Status;
+use terse_core::model::Timestamp;
+
+/// The media type of the page.
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Counts since the process began.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    pub redirects: Count,
+    pub heads: Count,
+    pub withheld: Count,
+    pub not_found: Count,
+    pub gone: Count,
+    pub blocked: Count,
+    pub refused: Count,
+    pub unavailable: Count,
+    pub limited_redirects: Count,
+    pub limited_missing: Count,
+    pub limited_api: Count,
+    pub limited_auth: Count,
+    pub api_ok: Count,
+    pub api_refused: Count,
+    pub api_failed: Count,
+    pub panics: Count,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// One more.
+    pub fn up(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Metrics {
+    /// The page: these counts, and what the domain says of itself at `now`.
+    pub fn page(&self, status: &Status, now: Timestamp) -> String {
+        let mut registry = Registry::with_prefix("terse");
+        self.register_counts(&mut registry);
+        register_status(&mut registry, status, now);
+        let mut page = String::with_capacity(8 * 1024);
+        // Writing into a string does not fail.
+        let _ = encode(&mut page, &registry);
+        page
+    }
+
+    fn register_counts(&self, registry: &mut Registry) {
+        let counts: [(&str, &str, &Count); 16] = [
+            (
+                "redirects",
+                "Redirects answered, each a recorded click",
+                &self.redirects,
+            ),
+            (
+                "redirect_heads",
+                "HEAD requests answered with a redirect, not counted as clicks",
+                &self.heads,
+            ),
+            (
+                "redirect_withheld",
+                "Bots, previews and HEAD kept from the target of a limited link",
+                &self.withheld,
+            ),
+            (
+                "redirect_not_found",
+                "Requests for unknown, disabled or not started links",
+                &self.not_found,
+            ),
+            (
+                "redirect_gone",
+                "Requests for expired, used up or deleted links",
+                &self.gone,
+            ),
+            (
+                "redirect_blocked",
+                "Requests for blocked links",
+                &self.blocked,
+            ),
+            (
+                "redirect_refused",
+                "Requests for short URLs that were malformed",
+                &self.refused,
+            ),
+            (
+                "redirect_unavailable",
+                "Requests for short URLs that could not be decided",
+                &self.unavailable,
+            ),
+            (
+                "limited_redirects",
+                "Redirects refused by the limit per address",
+                &self.limited_redirects,
+            ),
+            (
+                "limited_missing",
+                "Unknown slugs refused by the limit per address",
+                &self.limited_missing,
+            ),
+            (
+                "limited_api",
+                "API requests refused by the limit per address",
+                &self.limited_api,
+            ),
+            (
+                "limited_auth",
+                "Sign-ins refused by the limit per address",
+                &self.limited_auth,
+            ),
+            (
+                "api_requests_ok",
+                "API requests that succeeded",
+                &self.api_ok,
+            ),
+            (
+                "api_requests_refused",
+                "API requests answered with a 4xx",
+                &self.api_refused,
+            ),
+            (
+                "api_requests_failed",
+                "API requests answered with a 5xx",
+                &self.api_failed,
+            ),
+            ("panics", "Requests that ended in a panic", &self.panics),
+        ];
+        for (name, help, count) in counts {
+            registry.register(name, help, ConstCounter::new(count.get()));
+        }
+    }
+}
+
+fn register_status(registry: &mut Registry, status: &Status, now: Timestamp) {
+    let spool = &status.spool;
+    let oldest = spool
+        .pending_since
+        .map_or(0.0, |since| now.since(since).as_secs_f64());
+    let counters: [(&str, &str, u64); 11] = [
+        (
+            "spool_appended",
+            "Clicks appended to the spool",
+            spool.appended,
+        ),
+        (
+            "spool_sync_errors",
+            "Syncs that failed, each the end of its file",
+            spool.sync_errors,
+        ),
+        (
+            "spool_write_errors",
+            "Writes that failed, each the end of its file",
+            spool.write_errors,
+        ),
+        (
+            "spool_torn_tails",
+            "Files whose unfinished last record was dropped",
+            spool.torn_tails,
+        ),
+        (
+            "spool_corrupt",
+            "Files with damage before their end",
+            spool.corrupt_files,
+        ),
+        (
+            "clicks_unrecorded",
+            "Redirects answered although no store took the click",
+            status.unrecorded,
+        ),
+        (
+            "clicks_folded",
+            "Clicks moved from the spool into the database",
+            status.folded,
+        ),
+        (
+            "fold_batches",
+            "Transactions that moved clicks",
+            status.fold_batches,
+        ),
+        (
+            "fold_repeated",
+            "Batches that the database had already",
+            status.fold_repeated,
+        ),
+        (
+            "fold_failures",
+            "Batches that the database did not take",
+            status.fold_failures,
+        ),
+        (
+            "clicks_dead",
+            "Records that no longer decode, kept aside",
+            status.dead_records,
+        ),
+    ];
+    for (name, help, value) in counters {
+        registry.register(name, help, ConstCounter::new(value));
+    }
+    registry.register(
+        "clock_skew",
+        "Clicks from the future, taken as of now",
+        ConstCounter::new(status.skewed_clicks),
+    );
+    let gauges: [(&str, &str, u64); 6] = [
+        (
+            "spool_pending",
+            "Clicks that the database does not have yet",
+            spool.pending,
+        ),
+        (
+            "spool_unfolded_bytes",
+            "Bytes of those clicks",
+            spool.unfolded_bytes,
+        ),
+        (
+            "spool_disk_bytes",
+            "Bytes of all spool files",
+            spool.disk_bytes,
+        ),
+        (
+            "spool_writable",
+            "1 while clicks can be recorded",
+            u64::from(spool.writable),
+        ),
+        (
+            "spool_stopped_streams",
+            "Streams that wait for a gap to be accepted",
+            status.stopped_streams,
+        ),
+        ("cached_links", "Links in memory", status.cached_links),
+    ];
+    for (name, help, value) in gauges {
+        registry.register(
+            name,
+            help,
+            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)),
+        );
+    }
+    registry.register(
+        "spool_oldest_age_seconds",
+        "Age of the oldest file with such clicks",
+        ConstGauge::new(oldest),
+    );
+}

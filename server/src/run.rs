@@ -1,0 +1,204 @@
+//! The server's life: open, serve, stop.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hyper::service::service_fn;
+use secrecy::ExposeSecret as _;
+use terse_core::model::{Entropy, FirstAdmin, OsEntropy};
+use terse_core::spool::Durability;
+use terse_core::{DatabaseUrl, Terse, TerseBuilder};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::accept;
+use crate::api;
+use crate::app::{App, Limits};
+use crate::config::{ClickDurability, Config, OnUnrecordable, VisitorEpoch};
+use crate::edge::Edge;
+use crate::secrets::{jwt_secret, private_dir};
+use crate::tokens::Tokens;
+
+/// However things stand, the process ends this long after it was asked to.
+const LAST_MOMENT: Duration = Duration::from_secs(9);
+const FORGET_EVERY: Duration = Duration::from_mins(1);
+
+/// The domain as these settings describe it.
+pub fn builder(config: &Config) -> anyhow::Result<TerseBuilder> {
+    let database = match &config.database_url {
+        None => DatabaseUrl::Sqlite(config.data_dir.join("terse.db")),
+        Some(url) => url.expose_secret().parse().context("database_url")?,
+    };
+    Ok(Terse::builder()
+        .database(database)
+        .public_url(&config.public_url)
+        .spool_dir(config.data_dir.join("spool"))
+        .spool_retain(config.spool_retain)
+        .spool_max_bytes(config.spool_max_bytes)
+        .slug_length(config.slug_length)
+        .durability(match config.click_durability {
+            ClickDurability::Process => Durability::Process,
+            ClickDurability::Power => Durability::Power,
+        })
+        .on_unrecordable(match config.on_unrecordable {
+            OnUnrecordable::Serve => terse_core::OnUnrecordable::Serve,
+            OnUnrecordable::Refuse => terse_core::OnUnrecordable::Refuse,
+        })
+        .visitor_epoch(match config.visitor_epoch {
+            VisitorEpoch::Month => terse_core::VisitorEpoch::Month,
+            VisitorEpoch::Day => terse_core::VisitorEpoch::Day,
+        }))
+}
+
+/// Serves until a signal ends it. `Ok(false)` when a part that clicks depend on died.
+pub async fn serve(config: Config) -> anyhow::Result<bool> {
+    // Whatever this process makes is its owner's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    private_dir(&config.data_dir).with_context(|| {
+        format!(
+            "cannot make the data directory {}",
+            config.data_dir.display()
+        )
+    })?;
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let secret = jwt_secret(&config, &*entropy)?;
+    let terse = builder(&config)?
+        .open()
+        .await
+        .context("cannot open the data")?;
+    let clock = Arc::clone(terse.clock());
+    let tokens = Tokens::new(&config.public_url, &secret, clock, Arc::clone(&entropy))
+        .context("jwt_secret")?;
+    let admin = terse
+        .accounts()
+        .first_admin(config.admin_email.clone(), config.admin_password.clone())
+        .await
+        .context("cannot make the first administrator")?;
+    let app = App::new(
+        terse.clone(),
+        tokens,
+        Limits::new(
+            config.rate_limit_redirect,
+            config.rate_limit_api,
+            config.rate_limit_auth,
+        ),
+        config.trusted_proxies.clone(),
+        config.public_url.clone(),
+        &*entropy,
+    );
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listen: cannot bind {}", config.listen))?;
+    greet(&config, listener.local_addr()?, admin.as_ref());
+    let healthy = serve_until_stopped(listener, config.max_connections, app).await;
+    terse.close().await;
+    tracing::info!("stopped");
+    Ok(healthy)
+}
+
+async fn serve_until_stopped(listener: TcpListener, max_connections: usize, app: Arc<App>) -> bool {
+    let stop = CancellationToken::new();
+    let edge = Arc::new(Edge {
+        api: api::routes(&app),
+        app: Arc::clone(&app),
+    });
+    let serving = accept(
+        listener,
+        max_connections,
+        stop.clone(),
+        move |peer, activity| {
+            let edge = Arc::clone(&edge);
+            service_fn(move |request| {
+                let (edge, activity) = (Arc::clone(&edge), Arc::clone(&activity));
+                async move { edge.answer(peer, &activity, request).await }
+            })
+        },
+    );
+    let serving = tokio::spawn(serving);
+    let healthy = tokio::select! {
+        () = asked_to_stop() => true,
+        () = app.terse.failed() => {
+            tracing::error!("the folder has died: stopping, so that clicks are not merely piled up");
+            false
+        }
+        () = forget_idle(&app) => true,
+    };
+    tracing::info!("stopping: finishing requests, then the spool");
+    end_hard_after(LAST_MOMENT);
+    stop.cancel();
+    let _ = serving.await;
+    healthy
+}
+
+async fn forget_idle(app: &App) {
+    let mut minutes = tokio::time::interval(FORGET_EVERY);
+    loop {
+        minutes.tick().await;
+        app.limits.forget_idle();
+    }
+}
+
+async fn asked_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        tracing::error!("signals cannot be received; end the process by kill -9: clicks are safe");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Ends the process when stopping takes too long, or at a second signal. Recorded clicks are safe either way.
+fn end_hard_after(patience: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(patience);
+        tracing::error!("stopping took too long; clicks that wait are in the spool");
+        std::process::exit(0);
+    });
+    tokio::spawn(async {
+        asked_to_stop().await;
+        std::process::exit(1);
+    });
+}
+
+/// Tells whoever started the server what to do next.
+fn greet(config: &Config, address: SocketAddr, admin: Option<&FirstAdmin>) {
+    tracing::info!(%address, public_url = config.public_url, "serving");
+    let url = &config.public_url;
+    let mut text = String::new();
+    if let Some(admin) = admin {
+        let password = admin
+            .generated_password
+            .as_ref()
+            .map_or("the one you configured", |password| {
+                password.expose_secret()
+            });
+        text = format!(
+            "\nTerse is ready at {url}\n\n  \
+             Sign in with   {}\n  \
+             password       {password}\n{}\n  \
+             1. Open {url}/docs, press Authorize, and sign in.\n  \
+             2. POST /links with {{\"target_url\": \"https://example.com\", \"slug\": \"hello\"}}.\n  \
+             3. Open {url}/hello in a browser (curl would be counted as a bot).\n  \
+             4. GET /analytics/summary shows the click.\n\n",
+            admin.email,
+            if admin.generated_password.is_some() {
+                "                 (shown only this once)\n"
+            } else {
+                ""
+            },
+        );
+    } else if io::stderr().is_terminal() {
+        text = format!("\nTerse is ready at {url}\n\n");
+    }
+    // Not through the log: a password belongs on the terminal and nowhere else.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
