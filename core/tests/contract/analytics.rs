@@ -27,11 +27,11 @@ async fn with_clicks(t: &Installation) -> terse_core::model::Link {
         .await;
     t.link("other").await;
     click(t, "/tagged", &person_at(1)).await;
-    t.clock.advance(Duration::from_secs(3_600));
+    t.clock.advance(Duration::from_hours(1));
     click(t, "/tagged", &person_at(1)).await;
     click(t, "/tagged", &person_at(2)).await;
     click(t, "/other", &person_at(2)).await;
-    t.clock.advance(Duration::from_secs(3_600));
+    t.clock.advance(Duration::from_hours(1));
     click(
         t,
         "/tagged",

@@ -98,7 +98,10 @@ async fn kinds_are_counted_apart(t: Installation) {
     let summary = t
         .terse
         .analytics()
-        .summary(&t.workspace, Default::default())
+        .summary(
+            &t.workspace,
+            terse_core::analytics::AnalyticsQuery::default(),
+        )
         .await
         .unwrap();
     assert_eq!((summary.clicks, summary.bots, summary.previews), (1, 2, 1));
@@ -149,7 +152,10 @@ async fn fifty_parallel_visitors_lose_and_double_nothing(t: Installation) {
     let summary = t
         .terse
         .analytics()
-        .summary(&t.workspace, Default::default())
+        .summary(
+            &t.workspace,
+            terse_core::analytics::AnalyticsQuery::default(),
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -174,7 +180,10 @@ async fn clicks_survive_a_restart_and_are_folded_once(t: Installation) {
     let summary = t
         .terse
         .analytics()
-        .summary(&t.workspace, Default::default())
+        .summary(
+            &t.workspace,
+            terse_core::analytics::AnalyticsQuery::default(),
+        )
         .await
         .unwrap();
     assert_eq!(summary.clicks, 200);

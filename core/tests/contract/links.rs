@@ -83,7 +83,7 @@ async fn every_refused_field_is_named_and_nothing_is_stored(t: Installation) {
     let page = t
         .terse
         .links()
-        .list(&t.workspace, Default::default())
+        .list(&t.workspace, terse_core::model::LinkFilter::default())
         .await
         .unwrap();
     assert!(page.items.is_empty());
@@ -287,7 +287,7 @@ async fn only_administrators_block_and_unblock(t: Installation) {
 }
 
 async fn the_status_follows_the_clock(t: Installation) {
-    let hour = std::time::Duration::from_secs(3_600);
+    let hour = std::time::Duration::from_hours(1);
     let link = t
         .create(NewLink {
             starts_at: Some(t.now().plus(hour)),

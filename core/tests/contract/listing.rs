@@ -65,7 +65,7 @@ async fn filters_select_what_they_say(t: Installation) {
         ..NewLink::to("https://example.com/alpha").alias("a")
     })
     .await;
-    t.clock.advance(Duration::from_secs(60));
+    t.clock.advance(Duration::from_mins(1));
     t.create(NewLink {
         title: Some("The Beta Page".to_owned()),
         ..NewLink::to("https://example.com/").alias("b")
@@ -140,7 +140,7 @@ async fn search_takes_wildcards_literally(t: Installation) {
 }
 
 async fn each_status_filter_agrees_with_the_shown_status(t: Installation) {
-    let hour = Duration::from_secs(3_600);
+    let hour = Duration::from_hours(1);
     t.link("active").await;
     t.create(NewLink {
         starts_at: Some(t.now().plus(hour)),

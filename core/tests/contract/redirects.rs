@@ -51,7 +51,8 @@ async fn start_and_expiry_are_exact(t: Installation) {
         &target(&t, "/timed").await,
         "https://example.com/target"
     ));
-    t.clock.advance(second - Duration::from_millis(1));
+    t.clock
+        .advance(second.checked_sub(Duration::from_millis(1)).unwrap());
     assert!(leads_to(
         &target(&t, "/timed").await,
         "https://example.com/target"
