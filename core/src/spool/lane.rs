@@ -59,6 +59,13 @@ impl Lane {
 }
 
 impl Open {
+    /// Whether this stream's file is the open one.
+    pub(super) fn holds(&self, stream: &Arc<Stream>) -> bool {
+        self.file
+            .as_ref()
+            .is_some_and(|file| Arc::ptr_eq(&file.stream, stream))
+    }
+
     /// Ends the lane's file after a failed write: what was written before it stays good.
     fn give_up(&mut self) {
         if let Some(file) = self.file.take() {
@@ -298,11 +305,7 @@ impl Shared {
             stream: stream.id,
             seq: synced.into(),
         };
-        if open
-            .file
-            .as_ref()
-            .is_some_and(|file| Arc::ptr_eq(&file.stream, stream))
-        {
+        if open.holds(stream) {
             open.file = None;
         } else if let Some(file) = open.file.take() {
             // The lane moved on already: only a fresh header can tell.

@@ -68,6 +68,8 @@ pub(super) struct Stream {
     pub(super) folded: AtomicU64,
     pub(super) last_write: AtomicI64,
     pub(super) sync_progress: watch::Sender<SyncProgress>,
+    /// Whether a sync failed; held while syncing, so that no later one seems to succeed.
+    pub(super) sync_refused: Mutex<bool>,
     /// Of a file that an earlier process left: its intact parts. Empty for a file of this process.
     pub(super) runs: Vec<Run>,
     /// Of such a file: the number after its last record, when it was closed in order.
@@ -96,6 +98,7 @@ impl Stream {
             folded: AtomicU64::new(0),
             last_write: AtomicI64::new(created_at.as_millis()),
             sync_progress: watch::Sender::default(),
+            sync_refused: Mutex::default(),
             runs: Vec::new(),
             closed_before: None,
             accepted_gaps: Mutex::default(),
@@ -168,9 +171,7 @@ impl Stream {
 
     pub(super) fn is_dirty(&self) -> bool {
         let progress = *self.sync_progress.borrow();
-        !progress.failed
-            && self.runs.is_empty()
-            && self.written.load(Ordering::Acquire) > progress.seq
+        !progress.failed && self.written.load(Ordering::Acquire) > progress.seq
     }
 
     pub(super) fn accept_gap(&self, after: Seq) {

@@ -191,28 +191,28 @@ impl Shared {
         result
     }
 
-    /// Syncs a file once. A failure is final for it: what the kernel did with the pages is unknown.
+    /// Syncs a file. A failure is final for it: what the kernel did with the pages is unknown.
     fn sync(&self, stream: &Arc<Stream>) -> io::Result<()> {
-        let up_to = stream.written.load(Ordering::Acquire);
-        match stream.file.sync_data() {
-            Ok(()) => {
-                stream.synced_up_to(up_to);
-                Ok(())
-            }
-            Err(error) => {
-                self.counters.sync_errors.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, stream = %stream.id, "the spool could not sync; it goes on in a fresh file");
-                let lane = self.lanes.iter().find(|lane| {
-                    let open = lane.lock();
-                    open.file
-                        .as_ref()
-                        .is_some_and(|file| Arc::ptr_eq(&file.stream, stream))
-                });
-                self.end_after_failed_sync(lane.unwrap_or(&self.lanes[0]), stream);
-                stream.sync_failed();
-                Err(error)
-            }
+        let mut refused = locked(&stream.sync_refused);
+        if *refused {
+            return Err(io::Error::other("an earlier sync of this file failed"));
         }
+        let up_to = stream.written.load(Ordering::Acquire);
+        let Err(error) = stream.file.sync_data() else {
+            stream.synced_up_to(up_to);
+            return Ok(());
+        };
+        *refused = true;
+        drop(refused);
+        self.counters.sync_errors.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(%error, stream = %stream.id, "the spool could not sync; it goes on in a fresh file");
+        // A file of an earlier process takes no appends, and what was read of it stays good.
+        if stream.runs.is_empty() {
+            let lane = self.lanes.iter().find(|lane| lane.lock().holds(stream));
+            self.end_after_failed_sync(lane.unwrap_or(&self.lanes[0]), stream);
+        }
+        stream.sync_failed();
+        Err(error)
     }
 
     /// Takes every lane's file away; the next record goes into a fresh one.
@@ -325,6 +325,8 @@ impl Shared {
         }
         self.retire_lanes();
         self.finish_retired();
+        // What a crashed process left may not be on stable storage yet either. Failures are counted.
+        let _ = self.sync_dirty();
         for spare in std::mem::take(&mut *self.spares()) {
             let _ = self.disk.remove(&spare.path);
         }
