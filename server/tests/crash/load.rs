@@ -1,0 +1,117 @@
+//! Browsers that never stop clicking, and remember which clicks were answered.
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
+
+#[derive(Default)]
+struct Seen {
+    sent: Mutex<HashSet<String>>,
+    answered: Mutex<HashSet<String>>,
+    stop: AtomicBool,
+}
+
+/// Clients clicking one link, each click with an id of its own in `utm_content`.
+pub(crate) struct Load {
+    seen: Arc<Seen>,
+    clients: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Load {
+    pub(crate) fn start(port: u16, clients: usize, path: &str) -> Self {
+        Self::named(port, clients, path, "c")
+    }
+
+    pub(crate) fn named(port: u16, clients: usize, path: &str, name: &str) -> Self {
+        let seen = Arc::new(Seen::default());
+        let clients = (0..clients)
+            .map(|client| {
+                let (seen, path, name) = (Arc::clone(&seen), path.to_owned(), name.to_owned());
+                std::thread::spawn(move || click(&seen, port, &path, &format!("{name}{client}")))
+            })
+            .collect();
+        Self {
+            seen,
+            clients: Mutex::new(clients),
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.seen.stop.store(true, Ordering::Relaxed);
+        for client in self.clients.lock().unwrap().drain(..) {
+            client.join().unwrap();
+        }
+    }
+
+    pub(crate) fn sent(&self) -> HashSet<String> {
+        self.seen.sent.lock().unwrap().clone()
+    }
+
+    pub(crate) fn answered(&self) -> HashSet<String> {
+        self.seen.answered.lock().unwrap().clone()
+    }
+}
+
+fn click(seen: &Seen, port: u16, path: &str, name: &str) {
+    let mut connection: Option<BufReader<TcpStream>> = None;
+    let mut number = 0;
+    while !seen.stop.load(Ordering::Relaxed) {
+        let open = connection.take().or_else(|| connect(port));
+        let Some(mut open) = open else {
+            std::thread::sleep(Duration::from_millis(10));
+            continue;
+        };
+        let id = format!("{name}-{number}");
+        number += 1;
+        seen.sent.lock().unwrap().insert(id.clone());
+        match visit(&mut open, path, &id) {
+            Some(status) if (300..400).contains(&status) => {
+                seen.answered.lock().unwrap().insert(id);
+                connection = Some(open);
+            }
+            Some(_) => connection = Some(open),
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+fn connect(port: u16) -> Option<BufReader<TcpStream>> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_nodelay(true).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    Some(BufReader::new(stream))
+}
+
+/// The status of an answer that was read as a whole.
+fn visit(stream: &mut BufReader<TcpStream>, path: &str, id: &str) -> Option<u16> {
+    let request = format!(
+        "GET {path}?utm_content={id} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {CHROME}\r\n\r\n"
+    );
+    stream.get_mut().write_all(request.as_bytes()).ok()?;
+    let mut status = None;
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let line = line.trim_end();
+        if line.is_empty() {
+            break;
+        }
+        if status.is_none() {
+            status = line.split(' ').nth(1)?.parse().ok();
+        } else if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+    }
+    let mut body = vec![0; length];
+    std::io::Read::read_exact(stream, &mut body).ok()?;
+    status
+}

@@ -1,0 +1,151 @@
+//! What an answered click survives: the real server, killed at random moments under load.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod load;
+mod node;
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use load::Load;
+use node::Node;
+
+/// Rounds of the kill loop: 10 in the suite, more by hand.
+fn rounds() -> usize {
+    std::env::var("TERSE_TEST_ROUNDS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(10)
+}
+
+const CLIENTS: usize = 16;
+
+/// Every answered click is counted once; what is counted beyond that was under way at a kill.
+fn assert_exactly_once(load: &Load, counted: &[String], kills: usize) {
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for id in counted {
+        *times.entry(id).or_default() += 1;
+    }
+    let answered = load.answered();
+    let sent = load.sent();
+    let lost: Vec<_> = answered
+        .iter()
+        .filter(|id| !times.contains_key(id.as_str()))
+        .collect();
+    let doubled: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
+    let invented: Vec<_> = times.keys().filter(|id| !sent.contains(**id)).collect();
+    let extra = times.keys().filter(|id| !answered.contains(**id)).count();
+    println!(
+        "kills={kills} sent={} answered={} counted={} lost={} doubled={} unanswered_but_counted={extra}",
+        sent.len(),
+        answered.len(),
+        counted.len(),
+        lost.len(),
+        doubled.len()
+    );
+    assert!(lost.is_empty(), "{} answered clicks were lost", lost.len());
+    assert!(
+        doubled.is_empty(),
+        "{} clicks were counted twice",
+        doubled.len()
+    );
+    assert!(invented.is_empty(), "{invented:?}");
+    assert!(extra <= CLIENTS * kills.max(1));
+    assert!(
+        answered.len() > 100 * kills.min(10),
+        "there was hardly any load"
+    );
+}
+
+#[test]
+fn a_server_killed_again_and_again_loses_and_doubles_no_answered_click() {
+    for durability in ["process", "power"] {
+        let mut node = Node::new(&[("TERSE_CLICK_DURABILITY", durability)]);
+        node.start();
+        node.create_link("x");
+        let load = Load::start(node.port(), CLIENTS, "/x");
+        let rounds = rounds();
+        let mut kills = 0;
+        for round in 0..rounds {
+            std::thread::sleep(Duration::from_millis(120 + 37 * (round as u64 % 11)));
+            node.kill();
+            kills += 1;
+            if round % 4 == 1 {
+                // Once more, while it recovers.
+                node.spawn();
+                std::thread::sleep(Duration::from_millis(5 + 9 * (round as u64 % 7)));
+                node.kill();
+                kills += 1;
+            }
+            node.start();
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        load.stop();
+        node.wait_until_folded();
+        let (code, text) = node.verify();
+        assert_eq!(code, Some(0), "verify beside the running server: {text}");
+        assert_eq!(node.stop(), Some(0));
+        assert_exactly_once(&load, &node.counted_ids(), kills);
+    }
+}
+
+#[test]
+fn a_graceful_stop_under_load_finishes_in_time_and_loses_nothing() {
+    let mut node = Node::new(&[]);
+    node.start();
+    node.create_link("x");
+    let load = Load::start(node.port(), CLIENTS, "/x");
+    std::thread::sleep(Duration::from_millis(500));
+    let begun = std::time::Instant::now();
+    assert_eq!(node.stop(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    load.stop();
+    node.start();
+    node.wait_until_folded();
+    assert_eq!(node.stop(), Some(0));
+    assert_exactly_once(&load, &node.counted_ids(), 1);
+}
+
+#[test]
+fn a_database_put_back_from_a_backup_is_given_the_missing_clicks_again() {
+    let mut node = Node::new(&[]);
+    node.start();
+    node.create_link("x");
+    let first = Load::start(node.port(), 2, "/x");
+    std::thread::sleep(Duration::from_millis(300));
+    first.stop();
+    node.wait_until_folded();
+    assert_eq!(node.stop(), Some(0));
+    let backup = node.backup();
+    node.start();
+    let second = Load::named(node.port(), 2, "/x", "later");
+    std::thread::sleep(Duration::from_millis(300));
+    second.stop();
+    node.wait_until_folded();
+    assert_eq!(node.stop(), Some(0));
+    node.restore(&backup);
+    node.start();
+    node.wait_until_folded();
+    assert_eq!(node.stop(), Some(0));
+    let counted: HashSet<String> = node.counted_ids().into_iter().collect();
+    let expected: HashSet<String> = first
+        .answered()
+        .union(&second.answered())
+        .cloned()
+        .collect();
+    assert_eq!(counted.len(), expected.len());
+    assert!(counted == expected);
+}
+
+#[test]
+fn a_second_server_on_the_same_directory_refuses_to_start() {
+    let mut node = Node::new(&[]);
+    node.start();
+    let text = node.second_server_refusal();
+    assert!(
+        text.contains("another process uses the spool directory"),
+        "{text}"
+    );
+    assert_eq!(node.stop(), Some(0));
+}

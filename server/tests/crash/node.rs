@@ -1,0 +1,261 @@
+//! A real server in a directory of its own, started and ended as operators and accidents do.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::blocking::Client;
+use secrecy::SecretString;
+use tempfile::TempDir;
+use terse_core::Terse;
+
+const EMAIL: &str = "admin@example.com";
+const PASSWORD: &str = "correct horse battery";
+
+pub(crate) struct Node {
+    dir: TempDir,
+    port: u16,
+    settings: Vec<(String, String)>,
+    process: Option<Child>,
+}
+
+impl Node {
+    pub(crate) fn new(settings: &[(&str, &str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Self {
+            // Under the target directory: level `power` refuses a directory in memory.
+            dir: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap(),
+            port,
+            settings: settings
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            process: None,
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_terse-server"));
+        command
+            .current_dir(self.dir.path())
+            .env("TERSE_DATA_DIR", self.data())
+            .env("TERSE_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("TERSE_PUBLIC_URL", "http://localhost")
+            .env("TERSE_ADMIN_EMAIL", EMAIL)
+            .env("TERSE_ADMIN_PASSWORD", PASSWORD)
+            .env("TERSE_RATE_LIMIT_REDIRECT", "off")
+            .env("TERSE_RATE_LIMIT_API", "off")
+            .env("TERSE_LOG", "warn")
+            .envs(self.settings.iter().cloned())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the process without waiting for it.
+    pub(crate) fn spawn(&mut self) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("log"))
+            .unwrap();
+        self.process = Some(self.command().stderr(log).spawn().unwrap());
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.spawn();
+        self.until("the server is ready", |node| {
+            node.get("/health/ready") == 200
+        });
+    }
+
+    fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !done(self) {
+            assert!(Instant::now() < deadline, "{what}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// The status of a request; 0 when there is no answer.
+    pub(crate) fn get(&self, path: &str) -> u16 {
+        if TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            return 0;
+        }
+        let request = client()
+            .get(format!("http://127.0.0.1:{}{path}", self.port))
+            .header("Host", "localhost");
+        request.send().map_or(0, |answer| answer.status().as_u16())
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// SIGTERM; returns the exit code.
+    pub(crate) fn stop(&mut self) -> Option<i32> {
+        let mut process = self.process.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        process.wait().unwrap().code()
+    }
+
+    fn token(&self) -> String {
+        let answer: serde_json::Value = client()
+            .post(format!("http://127.0.0.1:{}/api/v1/auth/token", self.port))
+            .form(&[
+                ("grant_type", "password"),
+                ("username", EMAIL),
+                ("password", PASSWORD),
+            ])
+            .send()
+            .unwrap()
+            .json()
+            .unwrap();
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn create_link(&self, slug: &str) {
+        assert_eq!(self.try_create_link(slug), 201);
+    }
+
+    pub(crate) fn try_create_link(&self, slug: &str) -> u16 {
+        // A token from before keeps working while the database takes no writes.
+        let token_file = self.dir.path().join("token");
+        let token = std::fs::read_to_string(&token_file).unwrap_or_else(|_| {
+            let token = self.token();
+            std::fs::write(&token_file, &token).unwrap();
+            token
+        });
+        let answer = client()
+            .post(format!("http://127.0.0.1:{}/api/v1/links", self.port))
+            .bearer_auth(token)
+            .json(&serde_json::json!({"target_url": "https://example.com/", "slug": slug}))
+            .send()
+            .unwrap();
+        answer.status().as_u16()
+    }
+
+    pub(crate) fn wait_until_folded(&self) {
+        self.until("all clicks are folded", |node| {
+            let page = client()
+                .get(format!("http://127.0.0.1:{}/metrics", node.port))
+                .send()
+                .and_then(reqwest::blocking::Response::text)
+                .unwrap_or_default();
+            page.lines().any(|line| line == "terse_spool_pending 0")
+        });
+    }
+
+    pub(crate) fn verify(&self) -> (Option<i32>, String) {
+        let output = self.command().arg("verify").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (
+            output.status.code(),
+            text + &String::from_utf8_lossy(&output.stderr),
+        )
+    }
+
+    pub(crate) fn second_server_refusal(&self) -> String {
+        let output = self
+            .command()
+            .env("TERSE_LISTEN", "127.0.0.1:0")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// The ids of all clicks in the database. The server must be stopped.
+    pub(crate) fn counted_ids(&self) -> Vec<String> {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let terse = Terse::builder()
+                .sqlite(self.data().join("terse.db"))
+                .spool_dir(self.dir.path().join("reader-spool"))
+                .public_url("http://localhost")
+                .open()
+                .await
+                .unwrap();
+            let report = terse.verify().await.unwrap();
+            assert!(report.is_consistent(), "{report:?}");
+            let accounts = terse.accounts();
+            let grant = accounts
+                .sign_in(EMAIL, &SecretString::from(PASSWORD))
+                .await
+                .unwrap();
+            let workspace = accounts
+                .authenticate(grant.session, grant.user)
+                .await
+                .unwrap()
+                .workspace;
+            let mut ids = Vec::new();
+            let mut after = None;
+            loop {
+                let page = terse
+                    .analytics()
+                    .clicks(&workspace, after, 1_000)
+                    .await
+                    .unwrap();
+                let Some(last) = page.last() else { break };
+                after = Some((last.at, last.position));
+                ids.extend(page.into_iter().map(|click| click.utm_content));
+            }
+            terse.close().await;
+            ids
+        })
+    }
+
+    pub(crate) fn backup(&self) -> PathBuf {
+        let backup = self.dir.path().join("backup.db");
+        std::fs::copy(self.data().join("terse.db"), &backup).unwrap();
+        assert!(
+            !exists_with_content(&self.data().join("terse.db-wal")),
+            "a clean stop leaves no log"
+        );
+        backup
+    }
+
+    pub(crate) fn restore(&self, backup: &Path) {
+        for name in ["terse.db-wal", "terse.db-shm"] {
+            let _ = std::fs::remove_file(self.data().join(name));
+        }
+        std::fs::copy(backup, self.data().join("terse.db")).unwrap();
+    }
+}
+
+fn exists_with_content(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.len() > 0)
+}
+
+fn client() -> Client {
+    Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(10))
+        .build()
+        .unwrap()
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
