@@ -12,6 +12,7 @@ pub mod http;
 pub mod load;
 pub mod machine;
 pub mod server;
+pub mod settings;
 pub mod stats;
 pub mod traffic;
 pub mod valgrind;

@@ -9,6 +9,9 @@ use crate::args::{Common, Format};
 use crate::error::Error;
 use crate::exit::Exit;
 
+/// Terminals narrower than this get lines that they wrap themselves.
+const MIN_WIDTH: u16 = 40;
+
 /// Which members of a record become columns.
 pub(crate) struct Columns {
     /// Of a table with many records.
@@ -105,8 +108,12 @@ impl Output {
         if !self.quiet {
             return None;
         }
-        let ids: Option<Vec<&str>> = records.iter().map(|record| record["id"].as_str()).collect();
-        Some(ids?.iter().map(|id| format!("{id}\n")).collect())
+        let mut ids = String::new();
+        for record in records {
+            ids += record["id"].as_str()?;
+            ids.push('\n');
+        }
+        Some(ids)
     }
 }
 
@@ -125,16 +132,10 @@ pub(crate) fn failure(error: &Error) -> Exit {
     error.exit()
 }
 
-/// Asks a yes-or-no question; `None` when nobody is there to answer.
-pub(crate) fn ask(question: &str) -> Result<Option<bool>, Error> {
-    if !io::stdin().is_terminal() {
-        return Ok(None);
-    }
+/// Asks a yes-or-no question; anything but yes is a no.
+pub(crate) fn ask(question: &str) -> Result<bool, Error> {
     let answer = prompt(&format!("{question} [y/N] "))?;
-    Ok(Some(matches!(
-        answer.to_ascii_lowercase().as_str(),
-        "y" | "yes"
-    )))
+    Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Asks for a line of text.
@@ -168,17 +169,21 @@ fn json(value: &Value) -> String {
 
 fn new_table() -> Table {
     let mut table = Table::new();
-    table
-        .load_preset(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING);
+    // Terminals that do not know their width say 0.
+    if table.width().is_some_and(|width| width >= MIN_WIDTH) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
     table
 }
 
 fn lines(table: &Table) -> String {
-    table
-        .lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect()
+    let mut text = String::new();
+    for line in table.lines() {
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
 }
 
 fn shown(value: &Value) -> String {

@@ -49,7 +49,7 @@ async fn workspace(terse: &Terse) -> WorkspaceId {
 }
 
 async fn folded(terse: &Terse) {
-    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+    let waited = tokio::time::timeout(Duration::from_mins(1), async {
         while terse.status().spool.pending > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

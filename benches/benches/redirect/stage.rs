@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use terse_benches::baseline::Baseline;
 use terse_benches::load::{Load, OnBreak, Outcome, Pace};
 use terse_benches::machine::Cores;
 use terse_benches::server::{self, Options, TerseServer};
+use terse_benches::settings;
 use terse_benches::traffic::Visits;
 
 /// Links of the wide load.
@@ -29,14 +30,12 @@ pub(crate) struct Stage {
 impl Stage {
     /// Reads the environment and builds the server.
     pub(crate) fn prepare() -> Result<Self> {
-        let quick = std::env::var_os("QUICK").is_some_and(|value| value != "0");
-        let (seconds, rounds) = if quick { (1, 2) } else { (3, 5) };
         Ok(Self {
             cores: Cores::divided()?,
             program: server::built()?,
-            slot: Duration::from_secs(from_environment("SECONDS", seconds)?.max(1)),
-            rounds: usize::try_from(from_environment("ROUNDS", rounds)?.max(1))?,
-            quick,
+            slot: Duration::from_secs(settings::slot_seconds()?),
+            rounds: settings::rounds()?,
+            quick: settings::is_quick(),
         })
     }
 
@@ -91,14 +90,5 @@ impl Stage {
     pub(crate) fn warm_up(&self, address: SocketAddr, visits: &Visits) -> Result<u64> {
         let pace = Pace::Closed(self.slot.min(Duration::from_secs(1)));
         Ok(self.send(address, 64, pace, visits)?.redirects())
-    }
-}
-
-fn from_environment(name: &str, default: u64) -> Result<u64> {
-    match std::env::var(name) {
-        Ok(text) => text
-            .parse()
-            .with_context(|| format!("{name} is not a number")),
-        Err(_) => Ok(default),
     }
 }

@@ -1,5 +1,7 @@
 //! Links: made, found, changed, deleted.
 
+use std::io::{self, IsTerminal};
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -169,20 +171,17 @@ fn take_items(page: &mut Value) -> Vec<Value> {
 }
 
 fn delete(client: &mut Client, name: &str, yes: bool, output: &Output) -> Result<(), Error> {
+    if !yes && !io::stdin().is_terminal() {
+        return Err(Error::Usage(
+            "no terminal to ask at; add --yes to delete".to_owned(),
+        ));
+    }
     let link = find(client, name)?;
     let id = id_of(&link)?;
     let short_url = link["short_url"].as_str().unwrap_or(name);
-    if !yes {
-        let question = format!("Delete {short_url}? Its slug is never issued again.");
-        match output::ask(&question)? {
-            Some(true) => {}
-            Some(false) => return Err(Error::Unexpected("nothing was deleted".to_owned())),
-            None => {
-                return Err(Error::Usage(
-                    "no terminal to ask at; add --yes to delete".to_owned(),
-                ));
-            }
-        }
+    let question = format!("Delete {short_url}? Its slug is never issued again.");
+    if !yes && !output::ask(&question)? {
+        return Err(Error::Unexpected("nothing was deleted".to_owned()));
     }
     client.send(&Call::new(Method::DELETE, &["links", &id]))?;
     output.note(&format!("Deleted {short_url}"));

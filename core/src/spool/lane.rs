@@ -30,8 +30,8 @@ pub(super) struct Lane {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) file: Option<OpenFile>,
-    /// What the next file of this lane must say about the one before.
-    pub(super) predecessor: Option<Limit>,
+    /// What files of this lane must say about earlier ones before anything else is recorded.
+    pub(super) limits: Vec<Limit>,
     buffer: Box<[u8; MAX_RECORD]>,
 }
 
@@ -47,7 +47,7 @@ impl Lane {
         Self {
             open: Mutex::new(Open {
                 file: None,
-                predecessor: None,
+                limits: Vec::new(),
                 buffer: Box::new([0; MAX_RECORD]),
             }),
         }
@@ -66,16 +66,16 @@ impl Open {
             .is_some_and(|file| Arc::ptr_eq(&file.stream, stream))
     }
 
-    /// Ends the lane's file after a failed write: what was written before it stays good.
-    fn give_up(&mut self) {
-        if let Some(file) = self.file.take() {
-            let last = file.next_seq - 1;
-            file.stream.limit_to(last);
-            self.predecessor = Some(Limit {
-                stream: file.stream.id,
-                seq: last.into(),
-            });
-        }
+    /// Takes the lane's file away after a failed write: what was written before it stays good.
+    fn give_up(&mut self) -> Option<Arc<Stream>> {
+        let file = self.file.take()?;
+        let last = file.next_seq - 1;
+        file.stream.limit_to(last);
+        self.limits.push(Limit {
+            stream: file.stream.id,
+            seq: last.into(),
+        });
+        Some(file.stream)
     }
 }
 
@@ -192,7 +192,8 @@ impl Shared {
         {
             self.counters.write_errors.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%error, stream = %current.stream.id, "the spool could not write; it goes on in a fresh file");
-            open.give_up();
+            self.retired().extend(open.give_up());
+            self.wake_upkeep();
             return Err(error.into());
         }
         current.offset += len as u64;
@@ -224,10 +225,9 @@ impl Shared {
         if self.full.load(Ordering::Relaxed) {
             return Err(AppendError::Full);
         }
-        match self.fresh_file(open.predecessor) {
+        match self.fresh_file(&mut open.limits) {
             Ok(stream) => {
                 self.failing.now.store(false, Ordering::Relaxed);
-                open.predecessor = None;
                 open.file = Some(OpenFile {
                     offset: HEADER_BYTES as u64,
                     next_seq: 1,
@@ -247,17 +247,26 @@ impl Shared {
         }
     }
 
-    /// A file that is ready to be appended to: a spare one, unless it has to name a predecessor.
-    fn fresh_file(&self, predecessor: Option<Limit>) -> io::Result<Arc<Stream>> {
-        let spare = if predecessor.is_none() {
+    /// A file that is ready to be appended to: a spare one, unless limits must be told first. A
+    /// header carries one limit; for more there are files that hold nothing else.
+    fn fresh_file(&self, limits: &mut Vec<Limit>) -> io::Result<Arc<Stream>> {
+        while limits.len() > 1 {
+            let carrier = self.create_file(limits.last().copied())?;
+            carrier.end();
+            carrier.finished.store(true, Ordering::Release);
+            self.streams().insert(carrier.id, carrier);
+            limits.pop();
+        }
+        let spare = if limits.is_empty() {
             self.spares().pop()
         } else {
             None
         };
         let stream = match spare {
             Some(spare) => spare,
-            None => self.create_file(predecessor)?,
+            None => self.create_file(limits.last().copied())?,
         };
+        limits.clear();
         self.streams().insert(stream.id, Arc::clone(&stream));
         Ok(stream)
     }
@@ -287,33 +296,32 @@ impl Shared {
             let _ = self.disk.remove(&path);
             return Err(error);
         }
-        Ok(Arc::new(Stream::new(id, path, file, created_at)))
+        let mut stream = Stream::new(id, path, file, created_at);
+        stream.predecessor = predecessor.map(|limit| limit.stream);
+        Ok(Arc::new(stream))
     }
 
-    /// Ends a file whose sync failed. Returns once the fact itself is on stable storage, or cannot
-    /// be: the caller then tells those who wait.
-    pub(super) fn end_after_failed_sync(&self, lane: &Lane, stream: &Arc<Stream>) {
+    /// Ends a file whose sync failed. Returns whether where it ends is on stable storage now, so
+    /// that its unsynced records may be recorded again elsewhere.
+    pub(super) fn end_after_failed_sync(&self, lane: &Lane, stream: &Arc<Stream>) -> bool {
+        let mut open = lane.lock();
+        if open.holds(stream) {
+            open.file = None;
+            self.retired().push(Arc::clone(stream));
+        }
+        stream.end();
         if self.options.durability == Durability::Process {
             // What was written can still be read, and will be folded.
-            stream.end();
-            return;
+            return false;
         }
         let synced = stream.sync_progress.borrow().seq;
         stream.limit_to(synced);
-        let mut open = lane.lock();
-        let limit = Limit {
+        open.limits.push(Limit {
             stream: stream.id,
             seq: synced.into(),
-        };
-        if open.holds(stream) {
-            open.file = None;
-        } else if let Some(file) = open.file.take() {
-            // The lane moved on already: only a fresh header can tell.
-            file.stream.end();
-            self.retired().push(file.stream);
-        }
-        open.predecessor = Some(limit);
-        let _ = self.move_on(&mut open);
+        });
+        // A file that the lane moved on to meanwhile cannot tell: only a fresh header can.
+        self.move_on(&mut open).is_ok()
     }
 }
 

@@ -63,6 +63,15 @@ pub struct SpoolStatus {
     pub writable: bool,
 }
 
+/// What became of a record that waits for a sync.
+enum Synced {
+    Yes,
+    /// Its file failed; it may be recorded again in another one.
+    Elsewhere,
+    /// Its file failed, and nothing says so on stable storage: recorded again, it might count twice.
+    Never,
+}
+
 impl Spool {
     /// Locks the directory for this process, reads what earlier ones left, and starts the
     /// background work. Blocks.
@@ -93,25 +102,30 @@ impl Spool {
         if self.shared.options.durability == Durability::Process {
             return Ok(());
         }
-        if self.synced(&appended).await {
-            return Ok(());
+        match self.synced(&appended).await {
+            Synced::Yes => return Ok(()),
+            Synced::Never => return Err(AppendError::SyncFailed),
+            // The sync failed, and with it the file: once more, in a fresh one.
+            Synced::Elsewhere => {}
         }
-        // The sync failed, and with it the file: once more, in a fresh one.
         let appended = self.shared.append(payload)?;
-        if self.synced(&appended).await {
-            Ok(())
-        } else {
-            Err(AppendError::SyncFailed)
+        match self.synced(&appended).await {
+            Synced::Yes => Ok(()),
+            Synced::Never | Synced::Elsewhere => Err(AppendError::SyncFailed),
         }
     }
 
-    async fn synced(&self, appended: &Appended) -> bool {
+    async fn synced(&self, appended: &Appended) -> Synced {
         let mut progress = appended.stream.sync_progress.subscribe();
         self.threads.wake_syncer(appended.lane);
-        progress
+        let settled = progress
             .wait_for(|progress| progress.seq >= appended.seq || progress.failed)
-            .await
-            .is_ok_and(|progress| progress.seq >= appended.seq)
+            .await;
+        match settled {
+            Ok(progress) if progress.seq >= appended.seq => Synced::Yes,
+            Ok(progress) if progress.may_retry => Synced::Elsewhere,
+            _ => Synced::Never,
+        }
     }
 
     /// Every stream that is on disk.
@@ -140,7 +154,7 @@ impl Spool {
     /// Tells how far the database has a stream. It may also go back: a restored database.
     pub fn folded(&self, stream: StreamId, up_to: Seq) {
         if let Some(stream) = self.stream(stream) {
-            stream.folded.store(up_to.into(), Ordering::Relaxed);
+            stream.fold_to(up_to.into(), self.shared.clock.now());
         }
     }
 

@@ -76,7 +76,8 @@ fn recover(
         };
         limits.extend(header.predecessor);
         let scan = scan(&*file, header.stream)?;
-        if scan.runs.is_empty() && scan.closed_before.is_none_or(|before| before <= 1) {
+        let empty = scan.runs.is_empty() && scan.closed_before.is_none_or(|before| before <= 1);
+        if empty && header.predecessor.is_none() {
             // Nothing was ever recorded in it.
             disk.remove(&path)?;
             continue;
@@ -151,6 +152,8 @@ fn recovered_stream(
         stream.written_bytes.store(last.end, Ordering::Relaxed);
     }
     stream.ended.store(true, Ordering::Relaxed);
+    stream.finished.store(true, Ordering::Relaxed);
+    stream.predecessor = header.predecessor.map(|limit| limit.stream);
     stream
         .last_write
         .store(modified.as_millis(), Ordering::Relaxed);

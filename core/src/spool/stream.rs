@@ -42,6 +42,9 @@ pub(super) struct Run {
 pub(super) struct SyncProgress {
     pub(super) seq: u64,
     pub(super) failed: bool,
+    /// With `failed`: where the stream ends is on stable storage, so that what follows may be
+    /// recorded again elsewhere.
+    pub(super) may_retry: bool,
 }
 
 /// Where reading goes on: the record `seq` ends at `offset`.
@@ -65,6 +68,12 @@ pub(super) struct Stream {
     pub(super) limit: AtomicU64,
     /// No more appends.
     pub(super) ended: AtomicBool,
+    /// Nothing more will be done to the file but reading and removing it.
+    pub(super) finished: AtomicBool,
+    /// When the database was first seen to have all of it; the end of time while it has not.
+    pub(super) folded_at: AtomicI64,
+    /// The stream whose limit this file's header carries: it is kept for as long as that one is there.
+    pub(super) predecessor: Option<StreamId>,
     pub(super) folded: AtomicU64,
     pub(super) last_write: AtomicI64,
     pub(super) sync_progress: watch::Sender<SyncProgress>,
@@ -95,6 +104,9 @@ impl Stream {
             written_bytes: AtomicU64::new(HEADER_BYTES as u64),
             limit: AtomicU64::new(UNLIMITED),
             ended: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+            folded_at: AtomicI64::new(i64::MAX),
+            predecessor: None,
             folded: AtomicU64::new(0),
             last_write: AtomicI64::new(created_at.as_millis()),
             sync_progress: watch::Sender::default(),
@@ -163,10 +175,26 @@ impl Stream {
         });
     }
 
-    /// Tells those who wait that no more will be synced.
-    pub(super) fn sync_failed(&self) {
-        self.sync_progress
-            .send_modify(|progress| progress.failed = true);
+    /// Tells those who wait that no more will be synced, and whether they may try elsewhere.
+    pub(super) fn sync_failed(&self, may_retry: bool) {
+        self.sync_progress.send_modify(|progress| {
+            progress.failed = true;
+            progress.may_retry = may_retry;
+        });
+    }
+
+    /// Notes how far the database has the stream, as of `now`.
+    pub(super) fn fold_to(&self, seq: u64, now: Timestamp) {
+        self.folded.store(seq, Ordering::Relaxed);
+        let last = self
+            .written
+            .load(Ordering::Acquire)
+            .min(self.limit.load(Ordering::Acquire));
+        if seq < last {
+            self.folded_at.store(i64::MAX, Ordering::Relaxed);
+        } else {
+            self.folded_at.fetch_min(now.as_millis(), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn is_dirty(&self) -> bool {

@@ -182,7 +182,11 @@ impl Shared {
     pub(super) fn sync_dirty(&self) -> Result<(), SpoolError> {
         let mut result = Ok(());
         for stream in self.all_streams() {
-            if stream.is_dirty()
+            if stream.is_in_doubt() {
+                result = Err(SpoolError::Io(io::Error::other(
+                    "a sync failed, and its clicks are not in the database yet",
+                )));
+            } else if stream.is_dirty()
                 && let Err(error) = self.sync(&stream)
             {
                 result = Err(SpoolError::Io(error));
@@ -207,11 +211,11 @@ impl Shared {
         self.counters.sync_errors.fetch_add(1, Ordering::Relaxed);
         tracing::error!(%error, stream = %stream.id, "the spool could not sync; it goes on in a fresh file");
         // A file of an earlier process takes no appends, and what was read of it stays good.
-        if stream.runs.is_empty() {
+        let may_retry = stream.runs.is_empty() && {
             let lane = self.lanes.iter().find(|lane| lane.lock().holds(stream));
-            self.end_after_failed_sync(lane.unwrap_or(&self.lanes[0]), stream);
-        }
-        stream.sync_failed();
+            self.end_after_failed_sync(lane.unwrap_or(&self.lanes[0]), stream)
+        };
+        stream.sync_failed(may_retry);
         Err(error)
     }
 
@@ -225,37 +229,28 @@ impl Shared {
         }
     }
 
-    /// Marks retired files as complete, and gives back the room that they did not need.
+    /// Syncs retired files, marks them as complete and gives back the room that they did not need.
     pub(super) fn finish_retired(&self) {
         let retired = std::mem::take(&mut *self.retired());
         for stream in retired {
-            stream
-                .last_write
-                .store(self.clock.now().as_millis(), Ordering::Relaxed);
-            if stream.is_dirty() && self.sync(&stream).is_err() {
-                continue;
+            if stream.is_dirty() {
+                // A failure is counted, logged and told to those who wait.
+                let _ = self.sync(&stream);
             }
-            let failed = stream.sync_progress.borrow().failed;
-            if failed || stream.limit.load(Ordering::Acquire) != UNLIMITED {
-                continue;
-            }
-            let end = stream.written_bytes.load(Ordering::Acquire);
-            let mark = encode_end(stream.seed, stream.written.load(Ordering::Acquire) + 1);
-            let finished = stream
-                .file
-                .write_all_at(&mark, end)
-                .and_then(|()| stream.file.truncate(end + mark.len() as u64))
-                .and_then(|()| stream.file.sync_data());
-            if let Err(error) = finished {
+            if let Err(error) = mark_complete(&stream) {
                 // Without its mark the file still reads to its last record.
                 tracing::warn!(%error, stream = %stream.id, "a spool file could not be completed");
             }
+            let now = self.clock.now().as_millis();
+            stream.last_write.store(now, Ordering::Relaxed);
+            stream.finished.store(true, Ordering::Release);
         }
     }
 
     /// Has a spare file ready when some lane will need one soon.
     fn keep_spares(&self) {
         if self.failing.now.load(Ordering::Relaxed) {
+            self.try_again();
             return;
         }
         let filling = self
@@ -278,6 +273,15 @@ impl Shared {
         }
     }
 
+    /// Finds out whether files can be made again, also while nobody clicks.
+    fn try_again(&self) {
+        if let Ok(spare) = self.create_file(None) {
+            self.spares().push(spare);
+            self.failing.now.store(false, Ordering::Relaxed);
+            tracing::info!("the spool can make files again");
+        }
+    }
+
     /// Removes files whose records the database has: after `retain`, or earlier when room is short.
     pub(super) fn sweep(&self) {
         let power = self.is_power();
@@ -285,17 +289,17 @@ impl Shared {
         let mut done: Vec<Arc<Stream>> = self
             .all_streams()
             .into_iter()
-            .filter(|stream| {
-                stream.is_ended() && stream.pending(power) == 0 && !stream.has_open_gap()
-            })
+            .filter(|stream| stream.is_done(power))
             .collect();
         done.sort_by_key(|stream| stream.last_write.load(Ordering::Relaxed));
         let mut disk_bytes = self.status().disk_bytes;
         for stream in done {
-            let last_write = Timestamp::from_millis(stream.last_write.load(Ordering::Relaxed));
-            let expired = now.since(last_write) > self.options.retain;
             let empty = stream.written.load(Ordering::Relaxed) == 0;
-            if !expired && !empty && disk_bytes <= self.options.max_bytes {
+            let expired = now.since(stream.needed_until()) > self.options.retain;
+            let carries = stream
+                .predecessor
+                .is_some_and(|predecessor| self.streams().contains_key(&predecessor));
+            if carries || (!expired && !empty && disk_bytes <= self.options.max_bytes) {
                 continue;
             }
             disk_bytes -= stream.written_bytes.load(Ordering::Relaxed).min(disk_bytes);
@@ -310,6 +314,10 @@ impl Shared {
                     self.counters
                         .removed_appended
                         .fetch_add(stream.written.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
+                if stream.limit.load(Ordering::Acquire) != UNLIMITED {
+                    // Gone for good before the file that tells of its limit may go.
+                    let _ = self.disk.sync_dir(&self.options.dir);
                 }
                 self.streams().remove(&stream.id);
             }
@@ -440,7 +448,37 @@ fn keep_up(shared: &Shared, woken: &Receiver<()>, stop: &AtomicBool) {
     }
 }
 
+/// Writes the mark after a file's last record, unless the file failed.
+fn mark_complete(stream: &Stream) -> io::Result<()> {
+    let failed = stream.sync_progress.borrow().failed;
+    if failed || stream.limit.load(Ordering::Acquire) != UNLIMITED {
+        return Ok(());
+    }
+    let end = stream.written_bytes.load(Ordering::Acquire);
+    let mark = encode_end(stream.seed, stream.written.load(Ordering::Acquire) + 1);
+    stream.file.write_all_at(&mark, end)?;
+    stream.file.truncate(end + mark.len() as u64)?;
+    stream.file.sync_data()
+}
+
 impl Stream {
+    /// Whether the database has all of it and nothing will be added.
+    fn is_done(&self, power: bool) -> bool {
+        self.finished.load(Ordering::Acquire) && self.pending(power) == 0 && !self.has_open_gap()
+    }
+
+    /// A restored database may be as old as the last write and the fold, whichever came later.
+    fn needed_until(&self) -> Timestamp {
+        let folded_at = self.folded_at.load(Ordering::Relaxed);
+        Timestamp::from_millis(folded_at.max(self.last_write.load(Ordering::Relaxed)))
+    }
+
+    /// Whether its records may be lost by a power cut although they were to be synced.
+    fn is_in_doubt(&self) -> bool {
+        let progress = *self.sync_progress.borrow();
+        progress.failed && progress.seq < self.visible(false) && self.pending(false) > 0
+    }
+
     fn has_open_gap(&self) -> bool {
         self.runs.len() > 1
             && self

@@ -1,7 +1,7 @@
 //! Files cut off and bits flipped.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use terse_core::spool::{Durability, Spool};
@@ -39,8 +39,8 @@ fn payload(click: u64) -> Vec<u8> {
     payload
 }
 
-fn reopened(path: &PathBuf, bytes: Vec<u8>) -> Spool {
-    let disk = SimDisk::holding(BTreeMap::from([(path.clone(), bytes)]));
+fn reopened(path: &Path, bytes: Vec<u8>) -> Spool {
+    let disk = SimDisk::holding(BTreeMap::from([(path.to_owned(), bytes)]));
     open_on(&disk, options(Durability::Process), &clock(), 2).unwrap()
 }
 

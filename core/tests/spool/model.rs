@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use terse_core::model::ManualClock;
@@ -22,6 +24,10 @@ enum Action {
     Fold(u8),
     /// The transaction was committed, but the folder never heard of it.
     FoldWithLostAck(u8),
+    /// The next write fails half-way.
+    FailWrite,
+    /// The next sync fails.
+    FailSync,
     Snapshot,
     /// The database goes back to its snapshot.
     Restore,
@@ -37,6 +43,8 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Rotate),
         3 => (1..50_u8).prop_map(Action::Fold),
         1 => (1..50_u8).prop_map(Action::FoldWithLostAck),
+        1 => Just(Action::FailWrite),
+        1 => Just(Action::FailSync),
         1 => Just(Action::Snapshot),
         1 => Just(Action::Restore),
     ]
@@ -61,6 +69,7 @@ struct World {
     promised: BTreeSet<u64>,
     /// Answered, but not known to be on stable storage.
     unsynced: BTreeSet<u64>,
+    failed_sync: bool,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -79,6 +88,7 @@ impl World {
             next_click: 0,
             promised: BTreeSet::new(),
             unsynced: BTreeSet::new(),
+            failed_sync: false,
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
@@ -90,14 +100,23 @@ impl World {
         match action {
             Action::Append(clicks) => self.append(*clicks),
             Action::Sync => {
-                self.spool.sync().unwrap();
-                self.unsynced.clear();
+                if self.spool.sync().is_ok() {
+                    self.unsynced.clear();
+                }
+            }
+            Action::FailWrite => self.disk.faults.write_errors.store(1, Ordering::SeqCst),
+            Action::FailSync => {
+                self.failed_sync = true;
+                self.disk.faults.sync_errors.store(1, Ordering::SeqCst);
             }
             Action::Crash => self.reopen(|_| {}),
             Action::PowerLoss(seed) => self.lose_power(*seed),
             Action::CleanRestart => {
                 self.spool.close();
-                self.unsynced.clear();
+                // A failing disk may have refused; then a power cut may still take them.
+                if self.disk.faults.sync_errors.load(Ordering::SeqCst) == 0 && !self.failed_sync {
+                    self.unsynced.clear();
+                }
                 self.reopen(|_| {});
             }
             Action::Rotate => self.spool.rotate(),
@@ -115,7 +134,11 @@ impl World {
             // Of different lengths, so that pages and files end anywhere.
             let mut payload = click.to_le_bytes().to_vec();
             payload.resize(8 + usize::try_from(click * 97 % 900).unwrap(), 7);
-            self.runtime.block_on(self.spool.append(&payload)).unwrap();
+            if self.runtime.block_on(self.spool.append(&payload)).is_err() {
+                // Not answered: it may be counted or not. The clock must move before a refusing disk is asked again.
+                self.clock.advance(Duration::from_secs(1));
+                continue;
+            }
             self.promised.insert(click);
             if self.durability == Durability::Process {
                 self.unsynced.insert(click);

@@ -106,6 +106,13 @@ async fn folded_files_are_kept_for_a_while_and_then_removed() {
     );
     spool.folded(view.id, view.visible);
     spool.sweep();
+    assert_eq!(
+        spool.streams().len(),
+        1,
+        "a backup from before the fold may yet be restored"
+    );
+    clock.advance(Duration::from_hours(2));
+    spool.sweep();
     assert!(spool.streams().is_empty());
     assert_eq!(spool.status().appended, 1);
 }

@@ -92,7 +92,7 @@ impl SimDisk {
         let disk = Self::default();
         for (path, bytes) in contents {
             let file = disk.new_file();
-            *file.written.lock().unwrap() = bytes.clone();
+            file.written.lock().unwrap().clone_from(&bytes);
             *file.synced.lock().unwrap() = bytes;
             file.name_is_synced.store(true, Ordering::SeqCst);
             disk.files.lock().unwrap().insert(path, file);

@@ -49,19 +49,13 @@ struct NewLinkBody {
 #[oai(rename = "LinkChanges", deny_unknown_fields)]
 struct LinkChangesBody {
     target_url: Option<String>,
-    #[oai(default)]
     title: MaybeUndefined<String>,
-    #[oai(default)]
     notes: MaybeUndefined<String>,
-    #[oai(default)]
     tags: MaybeUndefined<Vec<String>>,
     redirect_status: Option<u16>,
     forward_query: Option<bool>,
-    #[oai(default)]
     starts_at: MaybeUndefined<String>,
-    #[oai(default)]
     expires_at: MaybeUndefined<String>,
-    #[oai(default)]
     max_clicks: MaybeUndefined<i64>,
     /// `active`, `disabled` or, for administrators, `blocked`
     status: Option<String>,

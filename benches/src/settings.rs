@@ -1,0 +1,29 @@
+//! What the environment says about a run.
+
+use anyhow::{Context, Result};
+
+/// Whether only a short look is wanted: `QUICK=1`.
+pub fn is_quick() -> bool {
+    std::env::var_os("QUICK").is_some_and(|value| value != "0")
+}
+
+/// How often a measurement is repeated: `ROUNDS`, by default 5, or 2 for a short look.
+pub fn rounds() -> Result<usize> {
+    let default = if is_quick() { 2 } else { 5 };
+    Ok(usize::try_from(number("ROUNDS", default)?.max(1))?)
+}
+
+/// How long one slot of load is: `SECONDS`, by default 3, or 1 for a short look.
+pub fn slot_seconds() -> Result<u64> {
+    let default = if is_quick() { 1 } else { 3 };
+    Ok(number("SECONDS", default)?.max(1))
+}
+
+fn number(name: &str, default: u64) -> Result<u64> {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .with_context(|| format!("{name} is not a number")),
+        Err(_) => Ok(default),
+    }
+}
