@@ -20,7 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 /// A request's head must be complete this long after it was first seen unfinished.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection on which nothing moves is closed after this time.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often a connection is looked at; both timeouts are late by at most this.
 const TICK: Duration = Duration::from_millis(2_500);
 

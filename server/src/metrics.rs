@@ -216,6 +216,11 @@ fn register_status(registry: &mut Registry, status: &Status, now: Timestamp) {
         "Clicks from the future, taken as of now",
         ConstCounter::new(status.skewed_clicks),
     );
+    register_gauges(registry, status, oldest);
+}
+
+fn register_gauges(registry: &mut Registry, status: &Status, oldest: f64) {
+    let spool = &status.spool;
     let gauges: [(&str, &str, u64); 6] = [
         (
             "spool_pending",

@@ -33,9 +33,9 @@ pub fn document(text: String) -> impl IntoEndpoint<Endpoint = impl Endpoint> {
 }
 
 /// A page of interactive documentation, allowed to run its own scripts and nothing else.
-pub fn documentation(html: String) -> impl IntoEndpoint<Endpoint = impl Endpoint> {
+pub fn documentation(html: &str) -> impl IntoEndpoint<Endpoint = impl Endpoint + use<>> + use<> {
     // ReDoc's page names a font service; nothing is fetched from elsewhere.
-    let html = without_external_links(&html);
+    let html = without_external_links(html);
     let policy = documentation_policy(&html);
     let html = Bytes::from(html);
     get(make_sync(move |_| {
@@ -142,14 +142,14 @@ fn not_ready(part: &str) -> Response {
 
 /// Counters for a monitoring system.
 pub fn metrics() -> impl IntoEndpoint<Endpoint = impl Endpoint> {
-    get(metrics_page)
-}
-
-#[handler]
-fn metrics_page(app: Data<&Arc<App>>) -> Response {
-    let status = app.terse.status();
-    let page = app.metrics.page(&status, app.terse.clock().now());
-    fixed(StatusCode::OK, OPENMETRICS, page)
+    get(make_sync(|request: Request| {
+        let Some(app) = request.data::<Arc<App>>() else {
+            return Response::from(StatusCode::INTERNAL_SERVER_ERROR);
+        };
+        let status = app.terse.status();
+        let page = app.metrics.page(&status, app.terse.clock().now());
+        fixed(StatusCode::OK, OPENMETRICS, page)
+    }))
 }
 
 /// Short links are not for search engines, and neither is the API.

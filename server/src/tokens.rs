@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use terse_core::model::{Clock, Entropy, SessionId, UserId, random_bytes};
 
 /// How long an access token is good for.
-pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(15 * 60);
+pub const ACCESS_TOKEN_TTL: Duration = Duration::from_mins(15);
 /// The least that a signing secret may have, in bytes.
 pub const MIN_SECRET_BYTES: usize = 32;
 

@@ -184,7 +184,7 @@ impl Shared {
         for stream in self.all_streams() {
             if stream.is_in_doubt() {
                 result = Err(SpoolError::Io(io::Error::other(
-                    "a sync failed, and its clicks are not in the database yet",
+                    "an earlier sync failed: some clicks are only as safe as the database",
                 )));
             } else if stream.is_dirty()
                 && let Err(error) = self.sync(&stream)
@@ -476,7 +476,7 @@ impl Stream {
     /// Whether its records may be lost by a power cut although they were to be synced.
     fn is_in_doubt(&self) -> bool {
         let progress = *self.sync_progress.borrow();
-        progress.failed && progress.seq < self.visible(false) && self.pending(false) > 0
+        progress.failed && progress.seq < self.visible(false)
     }
 
     fn has_open_gap(&self) -> bool {

@@ -207,7 +207,7 @@ impl Values {
 
     fn within<T>(&self, key: &str, min: T, max: T) -> Result<T, ConfigError>
     where
-        T: std::str::FromStr + PartialOrd + std::fmt::Display,
+        T: std::str::FromStr + PartialOrd + std::fmt::Display + Copy,
     {
         let expected = format!("must be a whole number from {min} to {max}");
         let number: T = self.parse(key, &expected)?;
@@ -369,10 +369,11 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// A key, its text, and the name of the variable that sets it.
+type Set = (&'static str, (String, String));
+
 /// The values of our variables, by key: the text, and the name of the variable.
-fn variables(
-    all: &BTreeMap<String, String>,
-) -> Result<Vec<(&'static str, (String, String))>, ConfigError> {
+fn variables(all: &BTreeMap<String, String>) -> Result<Vec<Set>, ConfigError> {
     let mut values = Vec::new();
     for (name, text) in all {
         let Some(rest) = name.strip_prefix(PREFIX) else {
@@ -412,7 +413,7 @@ fn secret_file(name: &str, path: &Path) -> Result<String, ConfigError> {
 pub(crate) fn refuse_if_readable_by_others(path: &Path) -> Result<(), String> {
     let shown = path.display();
     let metadata = fs::metadata(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    if metadata.permissions().mode() & 0o077 == 0 {
+    if metadata.permissions().mode().trailing_zeros() >= 6 {
         Ok(())
     } else {
         Err(format!(

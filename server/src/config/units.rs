@@ -47,9 +47,9 @@ mod tests {
 
     #[test]
     fn durations_and_sizes_are_read_with_their_units() {
-        assert_eq!(parse_duration("1h"), Some(Duration::from_secs(3600)));
+        assert_eq!(parse_duration("1h"), Some(Duration::from_hours(1)));
         assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(parse_duration("7 d"), Some(Duration::from_secs(604_800)));
+        assert_eq!(parse_duration("7 d"), Some(Duration::from_hours(168)));
         assert_eq!(parse_size("2GiB"), Some(2 << 30));
         assert_eq!(parse_size("10 MB"), Some(10_000_000));
         assert_eq!(parse_size("4096"), Some(4096));

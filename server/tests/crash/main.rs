@@ -1,6 +1,7 @@
 //! What an answered click survives: the real server, killed at random moments under load.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::print_stdout, reason = "the figures belong into the log")]
 
 mod load;
 mod node;

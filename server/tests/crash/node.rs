@@ -79,7 +79,7 @@ impl Node {
     }
 
     fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !done(self) {
             assert!(Instant::now() < deadline, "{what}: {}", self.log());
             std::thread::sleep(Duration::from_millis(5));
