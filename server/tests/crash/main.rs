@@ -3,14 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stdout, reason = "the figures belong into the log")]
 
+#[expect(dead_code, reason = "each test binary uses its part")]
+#[path = "../common/mod.rs"]
+mod common;
 mod load;
-mod node;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use common::Node;
 use load::Load;
-use node::Node;
 
 /// Rounds of the kill loop: 10 in the suite, more by hand.
 fn rounds() -> usize {

@@ -10,8 +10,8 @@ use secrecy::SecretString;
 use tempfile::TempDir;
 use terse_core::Terse;
 
-const EMAIL: &str = "admin@example.com";
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const EMAIL: &str = "admin@example.com";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 pub(crate) struct Node {
     dir: TempDir,
@@ -46,6 +46,12 @@ impl Node {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_terse-server"));
+        // Nothing of whoever runs the tests reaches the server.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("TERSE_") {
+                command.env_remove(name);
+            }
+        }
         command
             .current_dir(self.dir.path())
             .env("TERSE_DATA_DIR", self.data())
@@ -115,7 +121,42 @@ impl Node {
         process.wait().unwrap().code()
     }
 
-    fn token(&self) -> String {
+    /// The log so far.
+    pub(crate) fn logged(&self) -> String {
+        self.log()
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Runs another command of the binary with the same settings.
+    pub(crate) fn run(
+        &self,
+        arguments: &[&str],
+        settings: &[(&str, &str)],
+    ) -> (Option<i32>, String) {
+        let mut command = self.command();
+        command.args(arguments).envs(settings.iter().copied());
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (
+            output.status.code(),
+            text + &String::from_utf8_lossy(&output.stderr),
+        )
+    }
+
+    /// The same, with its standard streams at hand.
+    pub(crate) fn piped(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command();
+        command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    pub(crate) fn token(&self) -> String {
         let answer: serde_json::Value = client()
             .post(format!("http://127.0.0.1:{}/api/v1/auth/token", self.port))
             .form(&[
@@ -163,12 +204,7 @@ impl Node {
     }
 
     pub(crate) fn verify(&self) -> (Option<i32>, String) {
-        let output = self.command().arg("verify").output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        (
-            output.status.code(),
-            text + &String::from_utf8_lossy(&output.stderr),
-        )
+        self.run(&["verify"], &[])
     }
 
     pub(crate) fn second_server_refusal(&self) -> String {
@@ -243,7 +279,7 @@ fn exists_with_content(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.len() > 0)
 }
 
-fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(Duration::from_secs(10))
