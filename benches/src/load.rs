@@ -29,7 +29,8 @@ pub enum Pace {
     Requests(u64),
     /// Requests are due at this fixed rate (per second, in all) for this long, whether or not
     /// earlier ones are answered. Latency counts from when a request was due, so a stall of the
-    /// server shows in every request that it delayed.
+    /// server shows in every request that it delayed. Those that still wait for a free connection
+    /// a quarter of the time after the end are given up: the load is too high.
     Open { rate: f64, duration: Duration },
 }
 
@@ -61,6 +62,8 @@ pub struct Outcome {
     pub by_class: [u64; 10],
     /// Requests sent whose connection broke before the answer.
     pub broken: u64,
+    /// Requests that were due and given up.
+    pub missed: u64,
     /// From the first request to the last answer.
     pub elapsed: Duration,
     pub latency: Histogram,
@@ -98,6 +101,7 @@ impl Outcome {
             *mine += theirs;
         }
         self.broken += other.broken;
+        self.missed += other.missed;
         self.elapsed = self.elapsed.max(other.elapsed);
         self.latency.merge(&other.latency);
     }
@@ -166,6 +170,7 @@ enum Schedule {
         next: Instant,
         gap: Duration,
         end: Instant,
+        give_up: Instant,
     },
 }
 
@@ -185,6 +190,7 @@ impl Schedule {
                     next: start + gap * index / threads,
                     gap,
                     end: start + duration,
+                    give_up: start + duration + duration / 4,
                 }
             }
         }
@@ -198,9 +204,14 @@ impl Schedule {
                 *left = left.checked_sub(1)?;
                 Some(now)
             }
-            Self::Fixed { next, gap, end } => {
+            Self::Fixed {
+                next,
+                gap,
+                end,
+                give_up,
+            } => {
                 let due = *next;
-                (due <= now && due < *end).then(|| {
+                (due <= now && due < *end && now < *give_up).then(|| {
                     *next += *gap;
                     due
                 })
@@ -212,7 +223,20 @@ impl Schedule {
         match self {
             Self::Until(end) => now >= *end,
             Self::Count(left) => *left == 0,
-            Self::Fixed { next, end, .. } => next >= end,
+            Self::Fixed {
+                next, end, give_up, ..
+            } => next >= end || now >= *give_up,
+        }
+    }
+
+    /// Requests that were due and not sent.
+    fn left_over(&self) -> u64 {
+        match self {
+            Self::Fixed { next, gap, end, .. } => {
+                let left = end.saturating_duration_since(*next).as_nanos();
+                u64::try_from(left.div_ceil(gap.as_nanos().max(1))).unwrap_or(u64::MAX)
+            }
+            _ => 0,
         }
     }
 
@@ -290,6 +314,7 @@ impl<'a, T: Traffic> Worker<'a, T> {
             }
         }
         self.outcome.elapsed = self.start.elapsed();
+        self.outcome.missed = self.schedule.left_over();
         Ok((self.outcome, self.traffic))
     }
 

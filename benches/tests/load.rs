@@ -94,6 +94,23 @@ fn a_stall_shows_in_every_request_that_was_due_meanwhile() {
 }
 
 #[test]
+fn requests_that_a_server_is_too_slow_for_are_given_up_and_counted() {
+    let address = serve(|socket, _| {
+        thread::sleep(Duration::from_millis(10));
+        socket.write_all(FOUND).is_ok()
+    });
+    let pace = Pace::Open {
+        rate: 10_000.0,
+        duration: Duration::from_millis(400),
+    };
+    let (outcome, _) = load(address, pace, OnBreak::Fail)
+        .run(visits(2))
+        .expect("a run");
+    assert_eq!(outcome.answers() + outcome.missed, 4_000);
+    assert!(outcome.answers() <= 5 * 52, "{}", outcome.answers());
+}
+
+#[test]
 fn other_answers_than_redirects_are_told_apart() {
     let address = serve(|socket, number| {
         let status = if number == 2 {

@@ -80,11 +80,16 @@ fn p99(outcome: &Outcome) -> f64 {
 
 fn print_latency(name: &str, outcome: &Outcome) {
     println!(
-        "    {name:<9} {:>9}/s   p50 {:>6.0} us   p99 {:>6.0} us   p99.9 {:>6.0} us",
+        "    {name:<9} {:>9}/s   p50 {:>6.0} us   p99 {:>6.0} us   p99.9 {:>6.0} us{}",
         grouped(outcome.rate()),
         micros(outcome.latency.permille(500)),
         p99(outcome),
         micros(outcome.latency.permille(999)),
+        if outcome.missed == 0 {
+            String::new()
+        } else {
+            format!("   {} given up", grouped(float(outcome.missed)))
+        },
     );
 }
 
@@ -126,7 +131,8 @@ fn keeps_pace(stage: &Stage, capacity: f64, fraction: f64, duration: Duration) -
     let last = behind.last().copied().unwrap_or(f64::NAN);
     let caught_up = terse.wait_until_folded(FOLDING)?;
     let counted = terse.counted()?;
-    let sustained = outcome.rate() > 0.98 * rate && last <= COUNTED_WITHIN_SECONDS;
+    let sustained =
+        outcome.missed == 0 && outcome.rate() > 0.98 * rate && last <= COUNTED_WITHIN_SECONDS;
     println!(
         "  {fraction:.2}: {}/s offered, {}/s answered, p99 {:.0} us; behind by {} s of load; \
          caught up in {:.1} s; counted {} of {}: {}",

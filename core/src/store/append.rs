@@ -28,15 +28,10 @@ fn insert_sql(chunk: usize) -> &'static str {
              (workspace_id, link_id, at, kind, reason, visitor, stream, seq, facts) VALUES ",
         );
         for row in 0..chunk {
-            let first = row * COLUMNS;
-            sql.push_str(if row == 0 { "(" } else { ", (" });
-            for column in 1..=COLUMNS {
-                if column > 1 {
-                    sql.push_str(", ");
-                }
-                sql.push('$');
-                sql.push_str(&(first + column).to_string());
-            }
+            // Unnumbered: the driver asks SQLite for the name of every numbered parameter, which
+            // takes forty times as long as inserting the rows.
+            sql.push_str(if row == 0 { "(?" } else { ", (?" });
+            sql.push_str(&", ?".repeat(COLUMNS - 1));
             sql.push(')');
         }
         sql
