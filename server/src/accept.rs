@@ -121,7 +121,7 @@ fn protocol() -> Builder<TokioExecutor> {
     builder
         .http1()
         .half_close(false)
-        .pipeline_flush(true)
+        .pipeline_flush(false)
         .header_read_timeout(None)
         .max_buf_size(64 * 1024);
     builder

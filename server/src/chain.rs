@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use poem::endpoint::BoxEndpoint;
-use poem::error::ReadBodyError;
+use poem::error::{ParsePathError, ReadBodyError};
 use poem::{Body, Endpoint, EndpointExt as _, Request, Response};
 
 use crate::app::App;
@@ -65,6 +65,9 @@ impl Endpoint for Chain {
 
 impl Chain {
     async fn within_limits(&self, request: Request) -> poem::Result<Response> {
+        if request.headers().get_all(HOST).iter().count() > 1 {
+            return Err(Problem::malformed("The request must name one host.").into());
+        }
         if request.uri().path().starts_with("/api/") {
             let client = client(&request);
             if let Err(limited) = self.app.limits.api.check(client.into()) {
@@ -78,6 +81,9 @@ impl Chain {
 
     async fn with_bounded_body(&self, mut request: Request) -> poem::Result<Response> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            if declared_length(&request).is_some_and(|length| length > MAX_BODY_BYTES) {
+                return Err(Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE).into());
+            }
             let body = request.take_body().into_bytes_limit(MAX_BODY_BYTES).await;
             let body = body.map_err(|error| match error {
                 ReadBodyError::PayloadTooLarge => Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE),
@@ -101,6 +107,12 @@ impl Chain {
             metrics.api_ok.up();
         }
     }
+}
+
+/// What `Content-Length` says; the bytes are counted all the same.
+fn declared_length(request: &Request) -> Option<usize> {
+    let length = request.headers().get(CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
 }
 
 /// The client of a request; the unspecified address where no connection is behind it.
@@ -158,6 +170,8 @@ fn problem_of(error: poem::Error, told: &Told) -> Problem {
                     "invalid_token",
                     "The Authorization header must be: Bearer, a space, and an access token.",
                 ),
+                // No id of ours is spelled in a way that cannot be decoded.
+                StatusCode::BAD_REQUEST if error.is::<ParsePathError>() => Problem::not_found(),
                 StatusCode::BAD_REQUEST => Problem::malformed(short(&error.to_string())),
                 StatusCode::METHOD_NOT_ALLOWED => {
                     Problem::of_status(status).allow(crate::api::allowed_methods(&told.path))

@@ -12,7 +12,7 @@ use terse_core::model::{Entropy, FirstAdmin, OsEntropy};
 use terse_core::spool::Durability;
 use terse_core::{DatabaseUrl, Terse, TerseBuilder};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::accept;
@@ -93,14 +93,20 @@ pub async fn serve(config: Config) -> anyhow::Result<bool> {
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("listen: cannot bind {}", config.listen))?;
+    let signals = StopSignals::listen().context("cannot receive signals")?;
     greet(&config, listener.local_addr()?, admin.as_ref());
-    let healthy = serve_until_stopped(listener, config.max_connections, app).await;
+    let healthy = serve_until_stopped(listener, config.max_connections, app, signals).await;
     terse.close().await;
     tracing::info!("stopped");
     Ok(healthy)
 }
 
-async fn serve_until_stopped(listener: TcpListener, max_connections: usize, app: Arc<App>) -> bool {
+async fn serve_until_stopped(
+    listener: TcpListener,
+    max_connections: usize,
+    app: Arc<App>,
+    mut signals: StopSignals,
+) -> bool {
     let stop = CancellationToken::new();
     let edge = Arc::new(Edge {
         api: api::routes(&app),
@@ -120,7 +126,7 @@ async fn serve_until_stopped(listener: TcpListener, max_connections: usize, app:
     );
     let serving = tokio::spawn(serving);
     let healthy = tokio::select! {
-        () = asked_to_stop() => true,
+        () = signals.received() => true,
         () = app.terse.failed() => {
             tracing::error!("the folder has died: stopping, so that clicks are not merely piled up");
             false
@@ -128,7 +134,7 @@ async fn serve_until_stopped(listener: TcpListener, max_connections: usize, app:
         () = forget_idle(&app) => true,
     };
     tracing::info!("stopping: finishing requests, then the spool");
-    end_hard_after(LAST_MOMENT);
+    end_hard_after(LAST_MOMENT, signals);
     stop.cancel();
     let _ = serving.await;
     healthy
@@ -142,29 +148,37 @@ async fn forget_idle(app: &App) {
     }
 }
 
-async fn asked_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        tracing::error!("signals cannot be received; end the process by kill -9: clicks are safe");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What asks the process to stop; from its making on, those signals no longer end the process by themselves.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
 /// Ends the process when stopping takes too long, or at a second signal. Recorded clicks are safe either way.
-fn end_hard_after(patience: Duration) {
+fn end_hard_after(patience: Duration, mut signals: StopSignals) {
     std::thread::spawn(move || {
         std::thread::sleep(patience);
         tracing::error!("stopping took too long; clicks that wait are in the spool");
         std::process::exit(0);
     });
-    tokio::spawn(async {
-        asked_to_stop().await;
+    tokio::spawn(async move {
+        signals.received().await;
         std::process::exit(1);
     });
 }
