@@ -74,7 +74,13 @@ impl Node {
             .append(true)
             .open(self.dir.path().join("log"))
             .unwrap();
-        self.process = Some(self.command().stderr(log).spawn().unwrap());
+        self.process = Some(
+            self.command()
+                .stdout(Stdio::null())
+                .stderr(log)
+                .spawn()
+                .unwrap(),
+        );
     }
 
     pub(crate) fn start(&mut self) {
