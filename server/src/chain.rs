@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use poem::endpoint::BoxEndpoint;
 use poem::error::{ParsePathError, ReadBodyError};
@@ -20,6 +20,8 @@ use crate::problem::{PROBLEM_JSON, Problem};
 
 /// Longest body of a request in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Its errors are those of RFC 6749.
+const TOKEN_PATH: &str = "/api/v1/auth/token";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The id of a request, for whatever answers it.
@@ -65,9 +67,6 @@ impl Endpoint for Chain {
 
 impl Chain {
     async fn within_limits(&self, request: Request) -> poem::Result<Response> {
-        if request.headers().get_all(HOST).iter().count() > 1 {
-            return Err(Problem::malformed("The request must name one host.").into());
-        }
         if request.uri().path().starts_with("/api/") {
             let client = client(&request);
             if let Err(limited) = self.app.limits.api.check(client.into()) {
@@ -172,6 +171,9 @@ fn problem_of(error: poem::Error, told: &Told) -> Problem {
                 ),
                 // No id of ours is spelled in a way that cannot be decoded.
                 StatusCode::BAD_REQUEST if error.is::<ParsePathError>() => Problem::not_found(),
+                StatusCode::BAD_REQUEST if told.path == TOKEN_PATH => {
+                    Problem::oauth("invalid_request", short(&error.to_string()))
+                }
                 StatusCode::BAD_REQUEST => Problem::malformed(short(&error.to_string())),
                 StatusCode::METHOD_NOT_ALLOWED => {
                     Problem::of_status(status).allow(crate::api::allowed_methods(&told.path))

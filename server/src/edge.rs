@@ -21,6 +21,7 @@ use terse_core::model::RESERVED;
 
 use crate::app::App;
 use crate::connection::Activity;
+use crate::host;
 use crate::problem::Problem;
 use crate::redirect;
 use crate::visitor_page;
@@ -73,6 +74,12 @@ impl Edge {
                 .unwrap_or_else(|_| self.panicked());
             return Ok(response.map(|body| Either::Left(Full::new(body))));
         }
+        if host::named(request.headers(), request.uri(), request.version()).is_none() {
+            self.app.metrics.refused.up();
+            let refusal = Problem::malformed("The request must name one host.");
+            let response = self.plain(&refusal);
+            return Ok(response.map(|body| Either::Left(Full::new(body))));
+        }
         Ok(self.answer_by_api(peer, request).await.map(Either::Right))
     }
 
@@ -96,7 +103,10 @@ impl Edge {
     #[cold]
     fn panicked(&self) -> Response<Bytes> {
         self.app.metrics.panics.up();
-        let id = self.app.request_id();
-        visitor_page::problem(&Problem::internal(), "", "", false, &id)
+        self.plain(&Problem::internal())
+    }
+
+    fn plain(&self, problem: &Problem) -> Response<Bytes> {
+        visitor_page::problem(problem, "", "", false, &self.app.request_id())
     }
 }

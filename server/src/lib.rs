@@ -10,6 +10,7 @@ pub mod commands;
 pub mod config;
 pub mod connection;
 pub mod edge;
+pub mod host;
 pub mod limits;
 pub mod metrics;
 pub mod pages;

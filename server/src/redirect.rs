@@ -3,14 +3,15 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, HOST, LOCATION, REFERER, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, LOCATION, REFERER, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use terse_core::classify::RequestFacts;
 use terse_core::model::RedirectStatus;
 use terse_core::{GoneReason, Preview, Redirect, Resolution, ResolveError};
 
 use crate::app::App;
+use crate::host;
 use crate::limits::Limited;
 use crate::problem::Problem;
 use crate::visitor_page::{escape, page, problem};
@@ -36,7 +37,7 @@ pub async fn answer(app: &App, peer: IpAddr, request: &Parts) -> Response<Bytes>
         app.metrics.limited_redirects.up();
         return visit.limited(&limited);
     }
-    let Some(host) = host(request) else {
+    let Some(host) = host::named(&request.headers, &request.uri, request.version) else {
         app.metrics.refused.up();
         let refusal = Problem::malformed("The request must name one host.");
         return visit.problem(
@@ -53,25 +54,6 @@ pub async fn answer(app: &App, peer: IpAddr, request: &Parts) -> Response<Bytes>
     let facts = facts(request, client, head);
     let resolution = app.terse.resolve(host, path, &facts).await;
     visit.respond(resolution, client, head)
-}
-
-/// The one host that the request is for; `None` when it names none, or several.
-fn host(request: &Parts) -> Option<&str> {
-    let mut headers = request.headers.get_all(HOST).iter();
-    let header = headers
-        .next()
-        .map(|value| value.to_str().unwrap_or_default());
-    if headers.next().is_some() {
-        return None;
-    }
-    let authority = request.uri.authority().map(http::uri::Authority::as_str);
-    match (authority, header) {
-        (Some(authority), Some(header)) if !authority.eq_ignore_ascii_case(header) => None,
-        (Some(authority), _) => Some(authority),
-        (None, Some(header)) => Some(header),
-        (None, None) if request.version == Version::HTTP_10 => Some(""),
-        (None, None) => None,
-    }
 }
 
 fn facts(request: &Parts, client: IpAddr, head: bool) -> RequestFacts<'_> {

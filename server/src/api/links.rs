@@ -12,7 +12,8 @@ use terse_core::model::{
 };
 
 use crate::api::Tag;
-use crate::api::schema::{Nullable, Time};
+use crate::api::body::Body;
+use crate::api::schema::{Nullable, Optional, Time};
 use crate::api::security::Caller;
 use crate::app::App;
 use crate::problem::Problem;
@@ -26,22 +27,22 @@ struct NewLinkBody {
     /// Where it leads: http or https, at most 8,192 bytes
     target_url: String,
     /// 1 to 64 letters, digits, `-`, `_`, `.`; generated when absent
-    slug: Option<String>,
+    slug: Optional<String>,
     /// The host of the short URL; the server's own when absent
-    domain: Option<String>,
-    title: Option<String>,
-    notes: Option<String>,
-    tags: Option<Vec<String>>,
+    domain: Optional<String>,
+    title: Optional<String>,
+    notes: Optional<String>,
+    tags: Optional<Vec<String>>,
     /// 301, 302 (default), 303, 307 or 308
-    redirect_status: Option<u16>,
+    redirect_status: Optional<u16>,
     /// Whether the visitor's query is added to the target's; true when absent
-    forward_query: Option<bool>,
+    forward_query: Optional<bool>,
     /// RFC 3339
-    starts_at: Option<String>,
+    starts_at: Optional<String>,
     /// RFC 3339
-    expires_at: Option<String>,
+    expires_at: Optional<String>,
     /// Redirects that people get before the link is exhausted
-    max_clicks: Option<i64>,
+    max_clicks: Optional<i64>,
 }
 
 /// Changes to a link: what is absent stays, `null` clears
@@ -49,14 +50,14 @@ struct NewLinkBody {
 #[oai(rename = "LinkChanges", deny_unknown_fields)]
 struct LinkChangesBody {
     target_url: Option<String>,
-    title: MaybeUndefined<String>,
-    notes: MaybeUndefined<String>,
-    tags: MaybeUndefined<Vec<String>>,
+    title: Optional<String>,
+    notes: Optional<String>,
+    tags: Optional<Vec<String>>,
     redirect_status: Option<u16>,
     forward_query: Option<bool>,
-    starts_at: MaybeUndefined<String>,
-    expires_at: MaybeUndefined<String>,
-    max_clicks: MaybeUndefined<i64>,
+    starts_at: Optional<String>,
+    expires_at: Optional<String>,
+    max_clicks: Optional<i64>,
     /// `active`, `disabled` or, for administrators, `blocked`
     status: Option<String>,
 }
@@ -118,7 +119,7 @@ impl LinksApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Caller,
-        body: Json<NewLinkBody>,
+        body: Body<NewLinkBody>,
     ) -> Result<Created, Problem> {
         let new = new_link(body.0).map_err(Problem::refused)?;
         let links = app.terse.links();
@@ -219,7 +220,7 @@ impl LinksApi {
         app: Data<&Arc<App>>,
         caller: Caller,
         id: Path<String>,
-        body: Json<LinkChangesBody>,
+        body: Body<LinkChangesBody>,
     ) -> Result<Json<LinkBody>, Problem> {
         let id = link_id(&id)?;
         let mut changes = changes(body.0).map_err(Problem::refused)?;
@@ -279,17 +280,17 @@ fn number(field: &'static str, text: Option<String>, refused: &mut Vec<FieldErro
 fn new_link(body: NewLinkBody) -> Result<NewLink, Vec<FieldError>> {
     let mut refused = Vec::new();
     let new = NewLink {
-        starts_at: time("starts_at", body.starts_at, &mut refused),
-        expires_at: time("expires_at", body.expires_at, &mut refused),
+        starts_at: time("starts_at", body.starts_at.0.take(), &mut refused),
+        expires_at: time("expires_at", body.expires_at.0.take(), &mut refused),
         target_url: body.target_url,
-        slug: body.slug,
-        domain: body.domain,
-        title: body.title,
-        notes: body.notes,
-        tags: body.tags.unwrap_or_default(),
-        redirect_status: body.redirect_status,
-        forward_query: body.forward_query,
-        max_clicks: body.max_clicks,
+        slug: body.slug.0.take(),
+        domain: body.domain.0.take(),
+        title: body.title.0.take(),
+        notes: body.notes.0.take(),
+        tags: body.tags.0.take().unwrap_or_default(),
+        redirect_status: body.redirect_status.0.take(),
+        forward_query: body.forward_query.0.take(),
+        max_clicks: body.max_clicks.0.take(),
     };
     if refused.is_empty() {
         Ok(new)
@@ -298,8 +299,8 @@ fn new_link(body: NewLinkBody) -> Result<NewLink, Vec<FieldError>> {
     }
 }
 
-fn change<T>(value: MaybeUndefined<T>) -> Change<T> {
-    match value {
+fn change<T>(value: Optional<T>) -> Change<T> {
+    match value.0 {
         MaybeUndefined::Undefined => Change::Keep,
         MaybeUndefined::Null => Change::Clear,
         MaybeUndefined::Value(value) => Change::Set(value),
@@ -308,10 +309,10 @@ fn change<T>(value: MaybeUndefined<T>) -> Change<T> {
 
 fn time_change(
     field: &'static str,
-    value: MaybeUndefined<String>,
+    value: Optional<String>,
     refused: &mut Vec<FieldError>,
 ) -> Change<Timestamp> {
-    match value {
+    match value.0 {
         MaybeUndefined::Undefined => Change::Keep,
         MaybeUndefined::Null => Change::Clear,
         MaybeUndefined::Value(text) => {
@@ -326,7 +327,7 @@ fn changes(body: LinkChangesBody) -> Result<LinkChanges, Vec<FieldError>> {
         target_url: body.target_url,
         title: change(body.title),
         notes: change(body.notes),
-        tags: match body.tags {
+        tags: match body.tags.0 {
             MaybeUndefined::Undefined => None,
             MaybeUndefined::Null => Some(Vec::new()),
             MaybeUndefined::Value(tags) => Some(tags),

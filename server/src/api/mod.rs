@@ -2,6 +2,7 @@
 
 pub mod analytics;
 pub mod auth;
+mod body;
 mod errors;
 pub mod links;
 mod schema;

@@ -139,14 +139,12 @@ fn a_body_that_cannot_be_read_is_refused() {
     let server = Server::shared();
     let deep = format!("{{\"target_url\":{}", "[".repeat(10_000));
     let nested = format!("{{\"tags\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
-    let bodies: [&[u8]; 13] = [
+    let bodies: [&[u8]; 11] = [
         b"",
         b"{",
         b"null",
         b"[]",
         b"\"text\"",
-        b"{}",
-        b"{\"target_url\":null}",
         b"{\"target_url\":\"https://example.com/\",}",
         b"{\"target_url\":\"\xff\xfe\"}",
         b"\xef\xbb\xbf{\"target_url\":\"https://example.com/\"}",

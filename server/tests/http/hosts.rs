@@ -95,8 +95,14 @@ fn a_request_that_names_two_hosts_or_none_is_malformed() {
 #[test]
 fn the_api_refuses_two_hosts_as_well() {
     let server = Server::shared();
-    let request = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
-    raw::send(server.address, request).problem(400);
+    for head in [
+        "GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n",
+        "GET http://evil.example/api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n",
+        "GET /api/v1/openapi.json HTTP/1.1\r\n",
+    ] {
+        let request = format!("{head}Connection: close\r\n\r\n");
+        raw::send(server.address, request.as_bytes()).problem(400);
+    }
 }
 
 #[test]

@@ -127,6 +127,40 @@ fn a_slug_belongs_to_one_link_whatever_its_case() {
 }
 
 #[test]
+fn members_that_are_missing_or_of_another_type_are_named() {
+    let server = Server::shared();
+    let target = "https://example.com/";
+    for (body, fields) in [
+        (json!({}), &["target_url"][..]),
+        (json!({"target_url": null}), &["target_url"]),
+        (json!({"target_url": target, "title": 5}), &["title"]),
+        (json!({"target_url": target, "tags": [1]}), &["tags"]),
+        (
+            json!({"target_url": target, "max_clicks": 1.5}),
+            &["max_clicks"],
+        ),
+        (
+            json!({"target_url": target, "redirect_status": 70_000}),
+            &["redirect_status"],
+        ),
+        (
+            json!({"slug": "a", "forward_query": "yes"}),
+            &["forward_query", "target_url"],
+        ),
+    ] {
+        let problem = server.post("/links", &body).problem(422);
+        let errors = problem["errors"].as_array().unwrap();
+        let named: Vec<&str> = errors
+            .iter()
+            .map(|error| error["field"].as_str().unwrap())
+            .collect();
+        assert_eq!(named, fields, "{body}");
+    }
+    let unset = json!({"target_url": target, "slug": null, "tags": null, "expires_at": null});
+    server.post("/links", &unset).expect(201);
+}
+
+#[test]
 fn unknown_members_are_refused_and_change_nothing() {
     let server = Server::shared();
     let link = server.link("untouched", &json!({}));
@@ -143,15 +177,15 @@ fn unknown_members_are_refused_and_change_nothing() {
     ] {
         let mut body = json!({"target_url": "https://example.com/", "slug": "never-made"});
         body[member] = json!(1);
-        server.post("/links", &body).problem(400);
+        server.post("/links", &body).problem(422);
         server
             .patch(&path_of(&link), &json!({"title": "x", member: 1}))
-            .problem(400);
+            .problem(422);
     }
     // A slug stays with its link, so a change has no such member either.
     server
         .patch(&path_of(&link), &json!({"slug": "other"}))
-        .problem(400);
+        .problem(422);
     server.visitor().get("/never-made").problem(404);
     assert_eq!(server.get(&path_of(&link)).expect(200).json(), link);
 }

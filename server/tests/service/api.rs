@@ -210,7 +210,7 @@ fn a_link_is_made_read_changed_and_deleted() {
     assert_eq!(SHARED.visit("/crud").status(), 404);
     assert_eq!(
         change(json!({"clicks": 5})).status(),
-        400,
+        422,
         "unknown members are refused"
     );
     let gone = SHARED.api("DELETE", &path).send().unwrap();
