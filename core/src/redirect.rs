@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::capture::{Capture, SlotOutcome};
 use crate::classify::{
-    Agents, Classified, Kind, RequestFacts, classify, encode_facts, visitor_hash,
+    Agent, Agents, Classified, Kind, RequestFacts, classify, encode_facts, visitor_hash,
 };
 use crate::click::ClickHead;
 use crate::model::{Clock, LinkState, RedirectStatus, Timestamp, slug_from_path};
@@ -118,10 +118,12 @@ impl Redirector {
         path: &str,
         facts: &RequestFacts<'_>,
     ) -> Result<Resolution, ResolveError> {
-        let Some(destination) = self.find(host, path).await? else {
+        let now = self.clock.now();
+        let Some(destination) = self.find(host, path, now).await? else {
             return Ok(Resolution::NotFound);
         };
-        let now = self.clock.now();
+        // Loading it may have taken a while.
+        let now = now.max(destination.loaded_at());
         let limit = match access(&destination, now) {
             Access::Open => None,
             Access::Limited(limit) => Some(limit),
@@ -161,10 +163,11 @@ impl Redirector {
     }
 
     pub(crate) async fn preview(&self, host: &str, path: &str) -> Result<Preview, ResolveError> {
-        let Some(destination) = self.find(host, path).await? else {
+        let now = self.clock.now();
+        let Some(destination) = self.find(host, path, now).await? else {
             return Ok(Preview::NotFound);
         };
-        Ok(match access(&destination, self.clock.now()) {
+        Ok(match access(&destination, now) {
             Access::Open => Preview::Open {
                 target: destination.target.as_str().to_owned(),
                 title: destination.title.as_deref().map(str::to_owned),
@@ -176,12 +179,17 @@ impl Redirector {
         })
     }
 
-    async fn find(&self, host: &str, path: &str) -> Result<Option<Arc<Destination>>, ResolveError> {
+    async fn find(
+        &self,
+        host: &str,
+        path: &str,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Destination>>, ResolveError> {
         let (Some(domain), Some(slug)) = (self.site.domain_of(host), slug_from_path(path)) else {
             return Ok(None);
         };
         self.resolver
-            .find(domain, &slug)
+            .find(domain, &slug, now)
             .await
             .map_err(|_| ResolveError::Unavailable)
     }
@@ -193,8 +201,19 @@ impl Redirector {
         facts: &RequestFacts<'_>,
         now: Timestamp,
     ) -> (Classified, Vec<u8>) {
-        let agent = self.agents.lookup(facts.user_agent);
-        let classified = classify(&agent, facts);
+        self.agents.with(facts.user_agent, |agent| {
+            self.describe_by(agent, destination, facts, now)
+        })
+    }
+
+    fn describe_by(
+        &self,
+        agent: &Agent,
+        destination: &Destination,
+        facts: &RequestFacts<'_>,
+        now: Timestamp,
+    ) -> (Classified, Vec<u8>) {
+        let classified = classify(agent, facts);
         let head = ClickHead {
             link: destination.link,
             workspace: destination.workspace,
@@ -210,7 +229,7 @@ impl Redirector {
         };
         let mut payload = Vec::with_capacity(256);
         head.encode(&mut payload);
-        encode_facts(&agent, facts, &mut payload);
+        encode_facts(agent, facts, &mut payload);
         (classified, payload)
     }
 }

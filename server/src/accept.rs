@@ -1,10 +1,9 @@
 //! Accepting connections: the accept loop, its limits, and a shutdown that lets requests finish.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
@@ -13,39 +12,24 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::connection::{Activity, Watched, serve};
+use crate::patrol::{Open, TICK};
 
 /// How long requests under way may take to finish once the server stops.
 pub const DRAIN: Duration = Duration::from_secs(5);
+/// How long to wait for a place after one connection was told to close.
+const CLOSE_ANOTHER_AFTER: Duration = Duration::from_millis(100);
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
 const MIN_BACK_OFF: Duration = Duration::from_millis(50);
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The connections that are open, and how to tell each that the server stops.
-#[derive(Debug, Default)]
-struct Open {
-    stop: Mutex<HashMap<u64, oneshot::Sender<()>>>,
-}
-
-impl Open {
-    fn add(&self, id: u64) -> oneshot::Receiver<()> {
-        let (sender, receiver) = oneshot::channel();
-        self.lock().insert(id, sender);
-        receiver
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<()>>> {
-        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Serves connections of `listener` until `stop` is cancelled, then waits up to [`DRAIN`] for requests under way.
 ///
-/// `make` gives each connection its service. At most `max_connections` are held; further ones wait in the kernel.
+/// `make` gives each connection its service. At most `max_connections` are held; for a further one the idlest is closed.
 pub async fn accept<M, S, B>(
     listener: TcpListener,
     max_connections: usize,
@@ -66,7 +50,8 @@ pub async fn accept<M, S, B>(
     let tasks = TaskTracker::new();
     let mut failures = Failures::default();
     let mut id = 0;
-    while let Some(slot) = unless(&stop, slots.clone().acquire_owned()).await {
+    let patrol = AbortOnDropHandle::new(tokio::spawn(patrol(Arc::clone(&open))));
+    while let Some(Some(slot)) = unless(&stop, free_slot(&slots, &open)).await {
         let (stream, peer) = match unless(&stop, listener.accept()).await {
             Some(Ok(accepted)) => accepted,
             Some(Err(error)) => {
@@ -81,22 +66,42 @@ pub async fn accept<M, S, B>(
         let activity = Arc::new(Activity::default());
         let service = make(peer, activity.clone());
         let io = prepared(stream, activity.clone());
-        let stopped = open.add(id);
-        let (protocol, open) = (protocol.clone(), open.clone());
-        tasks.spawn(async move {
-            serve(&protocol, io, service, &activity, stopped).await;
-            open.lock().remove(&id);
-            drop(slot);
+        let (registered, stopped) = open.add(id, activity);
+        let protocol = protocol.clone();
+        let task = tasks.spawn(async move {
+            let _held = (registered, slot);
+            serve(&protocol, io, service, stopped).await;
         });
+        open.served_by(id, task.abort_handle());
     }
-    drop(listener);
-    drop(std::mem::take(&mut *open.lock()));
+    drop((listener, patrol));
+    open.stop_all();
     tasks.close();
     if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
         tracing::warn!(
             open = tasks.len(),
             "closing connections that did not finish"
         );
+    }
+}
+
+async fn patrol(open: Arc<Open>) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        open.look();
+    }
+}
+
+async fn free_slot(slots: &Arc<Semaphore>, open: &Open) -> Option<OwnedSemaphorePermit> {
+    loop {
+        if let Ok(slot) = slots.clone().try_acquire_owned() {
+            return Some(slot);
+        }
+        open.close_idlest();
+        let slot = slots.clone().acquire_owned();
+        if let Ok(slot) = tokio::time::timeout(CLOSE_ANOTHER_AFTER, slot).await {
+            return slot.ok();
+        }
     }
 }
 

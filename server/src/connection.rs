@@ -1,4 +1,4 @@
-//! One connection: served until it ends, falls silent, or dawdles over a request's head.
+//! One connection: served until it ends, with what happens on it counted.
 
 use std::future::{Future as _, poll_fn};
 use std::io;
@@ -6,7 +6,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
@@ -15,14 +14,6 @@ use hyper::service::Service;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::sync::oneshot;
-use tokio::time::{Interval, MissedTickBehavior, interval};
-
-/// A request's head must be complete this long after it was first seen unfinished.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection on which nothing moves is closed after this time.
-const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
-/// How often a connection is looked at; both timeouts are late by at most this.
-const TICK: Duration = Duration::from_millis(2_500);
 
 /// What happens on one connection, in counters that cost a request next to nothing.
 #[derive(Debug, Default)]
@@ -43,6 +34,27 @@ impl Activity {
         self.in_flight.fetch_add(1, Relaxed);
         InFlight(self.clone())
     }
+
+    /// Reads and writes so far, wrapping.
+    pub(crate) fn moves(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Whether a request is being answered.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0
+    }
+
+    /// Whether something was read that is no complete request yet. Unknown with HTTP/2, which
+    /// frames heads itself.
+    pub(crate) fn is_in_head(&self) -> bool {
+        self.read_since_request.load(Relaxed) && !self.multiplexed.load(Relaxed)
+    }
+
+    /// Whether it speaks HTTP/2.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Relaxed)
+    }
 }
 
 /// A request under way.
@@ -57,54 +69,11 @@ impl Drop for InFlight {
     }
 }
 
-/// Judges a connection at every tick.
-#[derive(Debug)]
-struct Watch {
-    bytes: u64,
-    silent: Duration,
-    head: Duration,
-    answered_any: bool,
-}
-
-impl Watch {
-    fn new() -> Self {
-        Self {
-            bytes: 0,
-            silent: Duration::ZERO,
-            head: Duration::ZERO,
-            answered_any: false,
-        }
-    }
-
-    /// Whether the connection used up its time.
-    fn is_over(&mut self, activity: &Activity) -> bool {
-        let bytes = activity.bytes.load(Relaxed);
-        let busy = activity.in_flight.load(Relaxed) > 0;
-        let moved = std::mem::replace(&mut self.bytes, bytes) != bytes;
-        self.silent = if busy || moved {
-            Duration::ZERO
-        } else {
-            self.silent + TICK
-        };
-        let unfinished = activity.read_since_request.load(Relaxed);
-        self.answered_any |= busy || (bytes > 0 && !unfinished);
-        let in_head =
-            !busy && !activity.multiplexed.load(Relaxed) && (unfinished || !self.answered_any);
-        self.head = if in_head {
-            self.head + TICK
-        } else {
-            Duration::ZERO
-        };
-        self.head > HEAD_TIMEOUT || self.silent > IDLE_TIMEOUT
-    }
-}
-
 /// Serves one connection until it ends; `stopped` resolving lets requests under way finish and takes no more.
 pub(crate) async fn serve<I, S, B>(
     protocol: &Builder<TokioExecutor>,
     io: I,
     service: S,
-    activity: &Activity,
     stopped: oneshot::Receiver<()>,
 ) where
     I: Read + Write + Unpin + Send + 'static,
@@ -117,8 +86,6 @@ pub(crate) async fn serve<I, S, B>(
 {
     let mut connection = pin!(protocol.serve_connection(io, service));
     let mut stopped = pin!(stopped);
-    let mut ticks = ticks();
-    let mut watch = Watch::new();
     let mut stopping = false;
     poll_fn(|cx| {
         loop {
@@ -128,26 +95,14 @@ pub(crate) async fn serve<I, S, B>(
                 }
                 return Poll::Ready(());
             }
-            if !stopping && stopped.as_mut().poll(cx).is_ready() {
-                stopping = true;
-                connection.as_mut().graceful_shutdown();
-                continue;
-            }
-            if ticks.poll_tick(cx).is_pending() {
+            if stopping || stopped.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if watch.is_over(activity) {
-                return Poll::Ready(());
-            }
+            stopping = true;
+            connection.as_mut().graceful_shutdown();
         }
     })
     .await;
-}
-
-fn ticks() -> Interval {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 /// An I/O object whose traffic is counted.

@@ -14,6 +14,7 @@ pub mod host;
 pub mod limits;
 pub mod metrics;
 pub mod pages;
+mod patrol;
 pub mod problem;
 pub mod redirect;
 pub mod run;

@@ -1,5 +1,6 @@
 //! What a user agent stands for, remembered per user agent.
 
+use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -28,6 +29,43 @@ pub struct Agent {
     pub(super) facts: Box<[u8]>,
 }
 
+/// Sets of agents that each thread has at hand, and agents in each.
+const SETS: usize = 128;
+const WAYS: usize = 4;
+
+/// What a thread met last, so that a click by a common browser touches no memory that threads share.
+struct Recent {
+    entries: Vec<Option<(u64, Arc<Agent>)>>,
+    next: u8,
+}
+
+thread_local! {
+    static RECENT: RefCell<Recent> = const {
+        RefCell::new(Recent { entries: Vec::new(), next: 0 })
+    };
+}
+
+impl Recent {
+    /// The agent with this key; `find` is asked when it is not at hand.
+    fn get(&mut self, key: u64, find: impl FnOnce() -> Arc<Agent>) -> &Arc<Agent> {
+        self.entries.resize(SETS * WAYS, None);
+        let start = usize::try_from(key % SETS as u64).unwrap_or(0) * WAYS;
+        let set = &self.entries[start..start + WAYS];
+        let holds = |entry: &Option<(u64, Arc<Agent>)>| {
+            entry.as_ref().is_some_and(|(known, _)| *known == key)
+        };
+        let way = set.iter().position(holds).unwrap_or_else(|| {
+            self.next = self.next.wrapping_add(1);
+            usize::from(self.next) % WAYS
+        });
+        let entry = &mut self.entries[start + way];
+        if !holds(entry) {
+            *entry = None;
+        }
+        &entry.get_or_insert_with(|| (key, find())).1
+    }
+}
+
 /// Agents that were met before: bounded, so that made-up ones cost nothing but time.
 #[derive(Debug)]
 pub struct Agents {
@@ -46,10 +84,14 @@ impl Agents {
         }
     }
 
-    /// What this user agent stands for. Two that share a 64-bit keyed hash share an answer.
-    pub fn lookup(&self, user_agent: &[u8]) -> Arc<Agent> {
+    /// Hands over what this user agent stands for. Two that share a 64-bit keyed hash share an answer.
+    pub fn with<T>(&self, user_agent: &[u8], take: impl FnOnce(&Agent) -> T) -> T {
         let user_agent = &user_agent[..user_agent.len().min(MAX_AGENT_BYTES)];
         let key = self.keys.hash_one(user_agent);
+        RECENT.with_borrow_mut(|recent| take(recent.get(key, || self.find(key, user_agent))))
+    }
+
+    fn find(&self, key: u64, user_agent: &[u8]) -> Arc<Agent> {
         if let Some(agent) = self.known.get(&key) {
             return agent;
         }

@@ -9,8 +9,8 @@ use crate::spool::{Batch, ReadOutcome, Spool, StreamId};
 use crate::store::clicks::{DeadRecord, StreamPart};
 
 /// Clicks per transaction: enough that its fixed costs vanish, little enough to stay in memory.
-const MAX_RECORDS: usize = 20_000;
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+const MAX_RECORDS: usize = 10_000;
+const MAX_BYTES: usize = 2 * 1024 * 1024;
 /// A node's clock this far ahead is wrong; its clicks are taken as of now.
 const MAX_AHEAD: std::time::Duration = std::time::Duration::from_mins(5);
 

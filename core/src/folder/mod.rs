@@ -4,6 +4,7 @@
 //! no memory but the database's cursors: after any failure it reads them again and goes on from there.
 
 mod batch;
+mod pace;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,9 +20,10 @@ use crate::store::clicks::FoldOutcome;
 use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError};
 use crate::visitor_salts::VisitorSalts;
 use batch::{BatchReader, StreamState};
+use pace::Pace;
 
 /// Gathering clicks for this long makes batches large and their commits few.
-const GATHER: Duration = Duration::from_millis(150);
+const GATHER: Duration = Duration::from_millis(400);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(2);
 const FOLD_PATIENCE: Duration = Duration::from_secs(30);
@@ -29,7 +31,6 @@ const LAST_FOLD_PATIENCE: Duration = Duration::from_secs(2);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 const RECHECK_CURSORS_EVERY: Duration = Duration::from_mins(1);
 const CHORES_EVERY: Duration = Duration::from_secs(5);
-const NICENESS: i32 = 5;
 
 /// What the folder has done so far, readable at any time.
 #[derive(Debug, Default)]
@@ -70,24 +71,16 @@ impl FolderHandle {
         let stop = CancellationToken::new();
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let folder_stop = stop.clone();
-        let folder_progress = Arc::clone(&progress);
+        let folder = Arc::new(Thread {
+            parts,
+            progress: Arc::clone(&progress),
+            stop: stop.clone(),
+        });
         std::thread::Builder::new()
             .name("terse-folder".to_owned())
             .spawn(move || {
                 let _ended: DropGuard = guard;
-                lower_priority();
-                runtime.block_on(async move {
-                    let store = connect(&parts.database, &folder_stop).await;
-                    let Some(store) = store else { return };
-                    Folder::new(parts, store.clone(), folder_progress, folder_stop)
-                        .run()
-                        .await;
-                    store.close().await;
-                });
+                folder.fold_at_changing_pace();
             })?;
         Ok(Self {
             progress,
@@ -114,11 +107,49 @@ impl FolderHandle {
     }
 }
 
-/// Redirects come first. Threads that the connection makes inherit the priority.
-fn lower_priority() {
-    let thread = rustix::thread::gettid();
-    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
-        tracing::debug!(%error, "the folder runs at normal priority");
+/// What the folder's thread was started with.
+struct Thread {
+    parts: FolderParts,
+    progress: Arc<FoldProgress>,
+    stop: CancellationToken,
+}
+
+impl Thread {
+    /// Folds until it is told to stop, each pace on a thread of its own.
+    fn fold_at_changing_pace(&self) {
+        let mut pace = Pace::Yielding;
+        while !self.stop.is_cancelled() {
+            let next = std::thread::scope(|scope| {
+                std::thread::Builder::new()
+                    .name("terse-fold".to_owned())
+                    .spawn_scoped(scope, || self.fold_at(pace))
+                    .map(std::thread::ScopedJoinHandle::join)
+            });
+            match next {
+                Ok(Ok(Ok(next))) => pace = next,
+                Ok(Ok(Err(error))) | Err(error) => {
+                    tracing::error!(%error, "the folder cannot run");
+                    return;
+                }
+                Ok(Err(_panic)) => return,
+            }
+        }
+    }
+
+    /// Folds at one pace. Returns the pace to go on at.
+    fn fold_at(&self, pace: Pace) -> std::io::Result<Pace> {
+        pace.apply();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(runtime.block_on(async {
+            let Some(store) = connect(&self.parts.database, &self.stop).await else {
+                return pace;
+            };
+            let next = Folder::new(self, store.clone(), pace).run().await;
+            store.close().await;
+            next
+        }))
     }
 }
 
@@ -141,6 +172,7 @@ async fn connect(database: &DatabaseUrl, stop: &CancellationToken) -> Option<Sto
 }
 
 struct Folder {
+    pace: Pace,
     spool: Spool,
     store: Store,
     capture: Arc<Capture>,
@@ -157,20 +189,17 @@ struct Folder {
 }
 
 impl Folder {
-    fn new(
-        parts: FolderParts,
-        store: Store,
-        progress: Arc<FoldProgress>,
-        stop: CancellationToken,
-    ) -> Self {
+    fn new(thread: &Thread, store: Store, pace: Pace) -> Self {
+        let parts = &thread.parts;
         Self {
-            spool: parts.spool,
+            pace,
+            spool: parts.spool.clone(),
             store,
-            capture: parts.capture,
-            salts: parts.salts,
-            clock: parts.clock,
-            progress,
-            stop,
+            capture: Arc::clone(&parts.capture),
+            salts: Arc::clone(&parts.salts),
+            clock: Arc::clone(&parts.clock),
+            progress: Arc::clone(&thread.progress),
+            stop: thread.stop.clone(),
             reader: BatchReader::default(),
             streams: HashMap::new(),
             retry: RETRY_FIRST,
@@ -180,8 +209,13 @@ impl Folder {
         }
     }
 
-    async fn run(mut self) {
+    /// Folds until it is told to stop, or to go on at another pace.
+    async fn run(mut self) -> Pace {
         while !self.stop.is_cancelled() {
+            let next = self.pace.next(&self.spool.status(), self.spool.max_bytes());
+            if next != self.pace {
+                return next;
+            }
             let pause = match self.fold_once().await {
                 Ok(full) => {
                     self.retry = RETRY_FIRST;
@@ -195,6 +229,7 @@ impl Folder {
             }
         }
         let _ = tokio::time::timeout(LAST_FOLD_PATIENCE, self.fold_the_rest()).await;
+        self.pace
     }
 
     /// Waits a moment, then for as long as nobody clicks.

@@ -1,6 +1,7 @@
 //! A link as the redirect path needs it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -23,7 +24,9 @@ pub(crate) struct Destination {
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) max_clicks: Option<i64>,
     pub(crate) title: Option<Box<str>>,
-    loaded_at: Timestamp,
+    updated_at: Timestamp,
+    /// When the database was last seen to say the same.
+    loaded_at: AtomicI64,
     revalidating: AtomicBool,
     used_up: AtomicBool,
 }
@@ -43,14 +46,35 @@ impl Destination {
             expires_at: row.expires_at,
             max_clicks: row.max_clicks,
             title: row.title.as_deref().map(Into::into),
-            loaded_at: now,
+            updated_at: row.updated_at,
+            loaded_at: AtomicI64::new(now.as_millis()),
             revalidating: AtomicBool::new(false),
             used_up: AtomicBool::new(row.max_clicks.is_some_and(|max| row.humans >= max)),
         }
     }
 
     pub(crate) fn loaded_at(&self) -> Timestamp {
-        self.loaded_at
+        Timestamp::from_millis(self.loaded_at.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the database still says the same at `now`. Returns whether it does: a version
+    /// alone does not tell, since a database that was put back gives it again.
+    pub(crate) fn confirm(&self, row: &LinkRow, now: Timestamp) -> bool {
+        let same = self.version == row.version && self.updated_at == row.updated_at;
+        if same {
+            self.loaded_at.store(now.as_millis(), Ordering::Relaxed);
+            if row.max_clicks.is_some_and(|max| row.humans >= max) {
+                self.set_used_up();
+            }
+        }
+        same
+    }
+
+    /// How long it has been in memory; up to an eighth more, so that links that were loaded together
+    /// are not revalidated together.
+    pub(crate) fn age(&self, now: Timestamp) -> Duration {
+        let age = now.since(self.loaded_at());
+        age + age / 64 * u32::try_from(self.link.number().rem_euclid(8)).unwrap_or(0)
     }
 
     /// Rough bytes in memory.

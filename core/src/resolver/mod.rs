@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 
 pub(crate) use destination::Destination;
 
-use crate::model::{Clock, DomainId, FoldedSlug, Timestamp};
+use crate::model::{Clock, DomainId, FoldedSlug, LinkId, Timestamp};
 use crate::store::links::LinkRow;
 use crate::store::{Store, StoreError};
 
@@ -25,6 +25,10 @@ use crate::store::{Store, StoreError};
 pub(crate) const FRESH_FOR: Duration = Duration::from_secs(30);
 /// How long an unknown slug stays unknown without asking again.
 const ABSENT_FOR: Duration = Duration::from_secs(5);
+/// Entries that one query revalidates, and the pause until the next query: a full cache takes a few
+/// seconds, and redirects hardly notice.
+const ASKED_TOGETHER: usize = 64;
+const ASKED_EVERY: Duration = Duration::from_millis(10);
 /// Bytes that cached destinations may take.
 const PRESENT_BYTES: u64 = 24 * 1024 * 1024;
 /// Unknown slugs that are remembered: bounded apart, so that guessing never evicts links.
@@ -70,6 +74,16 @@ impl Equivalent<SlugKey> for SlugRef<'_> {
     }
 }
 
+impl Stale {
+    /// Some of those that wait; when there are none, the asking ends.
+    fn take(&mut self) -> Vec<(SlugKey, Arc<Destination>)> {
+        let kept = self.waiting.len().saturating_sub(ASKED_TOGETHER);
+        let asked = self.waiting.split_off(kept);
+        self.asking = !asked.is_empty();
+        asked
+    }
+}
+
 /// The slug is not in memory, and the database cannot answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unavailable;
@@ -85,6 +99,16 @@ pub(crate) struct Resolver {
     absent: Cache<SlugKey, Timestamp>,
     /// Loads under way. Short critical sections, no await inside: a std mutex.
     loads: Mutex<HashMap<SlugKey, Load>>,
+    stale: Mutex<Stale>,
+}
+
+/// Entries past their time that wait to be asked for, many in one query: a node's links grow old
+/// together, and a query for each would take the processor from redirects.
+#[derive(Debug, Default)]
+struct Stale {
+    waiting: Vec<(SlugKey, Arc<Destination>)>,
+    /// Whether a task is asking.
+    asking: bool,
 }
 
 impl Resolver {
@@ -100,18 +124,23 @@ impl Resolver {
                 .build(),
             absent: Cache::new(ABSENT_SLUGS),
             loads: Mutex::default(),
+            stale: Mutex::default(),
         }
     }
 
-    /// What holds this slug, deleted links too; `None` when nothing ever did.
-    pub(crate) async fn find(self: &Arc<Self>, domain: DomainId, slug: &FoldedSlug) -> Found {
+    /// What holds this slug at `now`, deleted links too; `None` when nothing ever did.
+    pub(crate) async fn find(
+        self: &Arc<Self>,
+        domain: DomainId,
+        slug: &FoldedSlug,
+        now: Timestamp,
+    ) -> Found {
         let key = SlugRef {
             domain,
             folded: slug.as_str(),
         };
-        let now = self.clock.now();
         if let Some(destination) = self.present.get(&key) {
-            if now.since(destination.loaded_at()) >= FRESH_FOR && destination.claim_revalidation() {
+            if destination.age(now) >= FRESH_FOR && destination.claim_revalidation() {
                 self.revalidate(&key, Arc::clone(&destination));
             }
             return Ok(Some(destination));
@@ -128,17 +157,65 @@ impl Resolver {
         .await
     }
 
-    fn revalidate(self: &Arc<Self>, key: &SlugRef<'_>, stale: Arc<Destination>) {
-        let resolver = Arc::clone(self);
+    fn revalidate(self: &Arc<Self>, key: &SlugRef<'_>, destination: Arc<Destination>) {
         let key = SlugKey {
             domain: key.domain,
             folded: key.folded.into(),
         };
-        tokio::spawn(async move {
-            // Whatever comes of it, the entry may be tried again: it is served meanwhile.
-            let _ = resolver.load(key).await;
-            stale.release_revalidation();
-        });
+        let mut stale = self.stale();
+        stale.waiting.push((key, destination));
+        if !std::mem::replace(&mut stale.asking, true) {
+            let resolver = Arc::clone(self);
+            tokio::spawn(async move { resolver.revalidate_waiting().await });
+        }
+    }
+
+    async fn revalidate_waiting(&self) {
+        loop {
+            let asked = self.stale().take();
+            if asked.is_empty() {
+                return;
+            }
+            self.reload(&asked).await;
+            for (_, destination) in &asked {
+                // Whatever came of it, the entry may be tried again: it is served meanwhile.
+                destination.release_revalidation();
+            }
+            tokio::time::sleep(ASKED_EVERY).await;
+        }
+    }
+
+    async fn reload(&self, asked: &[(SlugKey, Arc<Destination>)]) {
+        let loads: Vec<Load> = {
+            let mut loads = self.loads();
+            let of = |(key, _): &(SlugKey, _)| Arc::clone(loads.entry(key.clone()).or_default());
+            asked.iter().map(of).collect()
+        };
+        let ids: Vec<LinkId> = asked.iter().map(|(_, stale)| stale.link).collect();
+        match self.store.links_by_id(&ids).await {
+            Ok(rows) => {
+                let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
+                let now = self.clock.now();
+                for ((key, stale), load) in asked.iter().zip(&loads) {
+                    let row = rows.remove(&stale.link);
+                    if row.as_ref().is_some_and(|row| stale.confirm(row, now)) {
+                        end_load(&mut self.loads(), key, load);
+                    } else {
+                        let _ = self.finish(key, load, Ok(row));
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    links = asked.len(),
+                    "links in memory could not be revalidated"
+                );
+                for ((key, _), load) in asked.iter().zip(&loads) {
+                    end_load(&mut self.loads(), key, load);
+                }
+            }
+        }
     }
 
     async fn load(&self, key: SlugKey) -> Found {
@@ -160,10 +237,7 @@ impl Resolver {
         row: Result<Option<LinkRow>, StoreError>,
     ) -> Found {
         let mut loads = self.loads();
-        let current = loads.get(key).is_some_and(|other| Arc::ptr_eq(other, load));
-        if current {
-            loads.remove(key);
-        }
+        let current = end_load(&mut loads, key, load);
         let now = self.clock.now();
         match row {
             Ok(Some(row)) => {
@@ -175,6 +249,7 @@ impl Resolver {
             }
             Ok(None) => {
                 if current {
+                    self.present.invalidate(&key.borrowed());
                     self.absent.insert(key.clone(), now);
                 }
                 Ok(None)
@@ -215,9 +290,22 @@ impl Resolver {
         self.present.entry_count()
     }
 
+    fn stale(&self) -> MutexGuard<'_, Stale> {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn loads(&self) -> MutexGuard<'_, HashMap<SlugKey, Load>> {
         self.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Takes a load off the list. Returns whether nothing was published since it began.
+fn end_load(loads: &mut HashMap<SlugKey, Load>, key: &SlugKey, load: &Load) -> bool {
+    let current = loads.get(key).is_some_and(|other| Arc::ptr_eq(other, load));
+    if current {
+        loads.remove(key);
+    }
+    current
 }
 
 /// A change under way; dropped unpublished (an error, a cancelled request), it makes memory forget

@@ -170,6 +170,11 @@ impl Spool {
         self.shared.status()
     }
 
+    /// The quota in bytes.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.shared.options.max_bytes
+    }
+
     /// Completes when there may be records to read.
     pub async fn wait_for_records(&self) {
         loop {

@@ -15,9 +15,9 @@ pub(crate) trait AppendClicks {
 }
 
 const COLUMNS: usize = 9;
-// Few distinct statements, so that each is prepared once per connection. The largest binds 4,608
+// Few distinct statements, so that each is prepared once per connection. The largest binds 1,152
 // values, far below SQLite's 32,766.
-const CHUNKS: [usize; 4] = [512, 64, 8, 1];
+const CHUNKS: [usize; 3] = [128, 16, 1];
 
 fn insert_sql(chunk: usize) -> &'static str {
     static TEXTS: [OnceLock<String>; CHUNKS.len()] = [const { OnceLock::new() }; CHUNKS.len()];

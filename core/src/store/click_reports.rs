@@ -125,7 +125,11 @@ impl Store {
             push_in!(query, &kinds);
             query.push(" THEN at END) AS last_clicked_at");
             push_selection!(query, selection);
-            query.build_query_as().fetch_one(pool).await?
+            query
+                .build_query_as()
+                .persistent(false)
+                .fetch_one(pool)
+                .await?
         });
         Ok(totals)
     }

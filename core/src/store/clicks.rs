@@ -79,11 +79,24 @@ pub(crate) enum FoldOutcome {
     Moved(usize),
 }
 
-const COUNTERS_PER_INSERT: usize = 1_000;
+// Few distinct statements: a connection keeps each that it prepared, program and all.
+const COUNTER_CHUNKS: [usize; 4] = [128, 16, 4, 1];
+
+/// Cuts `items` into slices of a few fixed lengths.
+fn in_chunks<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = COUNTER_CHUNKS
+            .into_iter()
+            .find(|&size| size <= items.len())?;
+        let (chunk, rest) = items.split_at(size);
+        items = rest;
+        Some(chunk)
+    })
+}
 
 macro_rules! push_counters {
     ($tx:ident, $deltas:expr) => {
-        for chunk in $deltas.chunks(COUNTERS_PER_INSERT) {
+        for chunk in in_chunks(&$deltas) {
             let mut query = QueryBuilder::new(
                 "INSERT INTO link_counters \
                  (link_id, workspace_id, humans, bots, previews, last_clicked_at) ",

@@ -163,12 +163,17 @@ impl Store {
     }
 }
 
+/// Pages in the WAL before they are copied into the database file (16 MiB): each copying syncs the
+/// file, and rows of many commits share the pages.
+const WAL_PAGES: &str = "4000";
+
 async fn open_sqlite(path: &Path, purpose: PoolPurpose) -> Result<SqlitePool, StoreError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", WAL_PAGES)
         .busy_timeout(PATIENCE)
         .optimize_on_close(true, None)
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5));

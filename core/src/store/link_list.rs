@@ -130,7 +130,11 @@ impl Store {
             query.push(" ORDER BY ").push(column).push(direction);
             query.push(", l.id").push(direction);
             query.push(" LIMIT ").push_bind(selection.limit);
-            query.build_query_as().fetch_all(pool).await?
+            query
+                .build_query_as()
+                .persistent(false)
+                .fetch_all(pool)
+                .await?
         });
         self.all_with_tags(rows).await
     }

@@ -180,6 +180,25 @@ impl Store {
         self.with_tags(row).await
     }
 
+    /// The links with these ids, deleted ones too, in no order, without tags.
+    pub(crate) async fn links_by_id(&self, ids: &[LinkId]) -> Result<Vec<LinkRow>, StoreError> {
+        let rows = with_db!(&self.db, |pool| {
+            let mut query = QueryBuilder::new(select_links!("WHERE l.id IN ("));
+            let mut separated = query.separated(", ");
+            for id in ids {
+                separated.push_bind(*id);
+            }
+            query.push(")");
+            // A text of its own for each number of ids: not worth keeping prepared.
+            query
+                .build_query_as()
+                .persistent(false)
+                .fetch_all(pool)
+                .await?
+        });
+        Ok(rows)
+    }
+
     /// Whatever holds this slug, deleted links too.
     pub(crate) async fn link_by_slug(
         &self,
@@ -217,7 +236,11 @@ impl Store {
                 ids.push_bind(row.id);
             }
             query.push(") ORDER BY link_id, tag");
-            query.build_query_as().fetch_all(pool).await?
+            query
+                .build_query_as()
+                .persistent(false)
+                .fetch_all(pool)
+                .await?
         });
         for (link, tag) in tags {
             if let Some(row) = rows.iter_mut().find(|row| row.id == link) {
