@@ -161,7 +161,10 @@ impl Terse {
 
     /// Completes when a thread that clicks depend on has died: the process should end.
     pub async fn failed(&self) {
-        self.inner.folder.failed().await;
+        tokio::select! {
+            () = self.inner.folder.failed() => {}
+            () = self.inner.spool.failed() => {}
+        }
     }
 
     /// Syncs the spool, folds for two seconds at most, and closes the database. Redirects must

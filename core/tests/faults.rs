@@ -3,13 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use sqlx::Connection as _;
 use terse_core::classify::RequestFacts;
 use terse_core::links::LinkError;
-use terse_core::model::{InstanceRole, NewLink, NewUser, WorkspaceId};
+use terse_core::model::{
+    Clock, InstanceRole, NewLink, NewUser, SystemClock, Timestamp, WorkspaceId,
+};
 use terse_core::{NotReady, Resolution, Terse};
 
 const HOST: &str = "localhost";
@@ -129,4 +132,42 @@ async fn while_the_database_is_locked_known_links_redirect_and_every_click_is_co
     assert_eq!(u64::try_from(link.clicks), Ok(answered));
     assert!(terse.verify().await.unwrap().is_consistent());
     terse.close().await;
+}
+
+/// A clock that breaks on one thread once it is told to.
+#[derive(Debug, Default)]
+struct Trap {
+    sprung_on: std::sync::Mutex<Option<&'static str>>,
+}
+
+impl Clock for Trap {
+    fn now(&self) -> Timestamp {
+        let here = std::thread::current();
+        let trap = *self.sprung_on.lock().unwrap();
+        assert!(trap.is_none() || here.name() != trap, "the trap is sprung");
+        SystemClock.now()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_death_of_a_thread_that_clicks_depend_on_is_told_at_once() {
+    for thread in ["terse-fold", "terse-spool"] {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Trap::default());
+        let terse = Terse::builder()
+            .sqlite(dir.path().join("terse.db"))
+            .public_url("http://localhost")
+            .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+            .open()
+            .await
+            .unwrap();
+        let healthy = tokio::time::timeout(Duration::from_millis(300), terse.failed()).await;
+        assert!(healthy.is_err(), "nothing has died yet");
+        *clock.sprung_on.lock().unwrap() = Some(thread);
+        tokio::time::timeout(Duration::from_secs(30), terse.failed())
+            .await
+            .unwrap_or_else(|_| panic!("the death of {thread} was not told"));
+        *clock.sprung_on.lock().unwrap() = None;
+        terse.close().await;
+    }
 }

@@ -128,13 +128,13 @@ async fn serve_until_stopped(
     let healthy = tokio::select! {
         () = signals.received() => true,
         () = app.terse.failed() => {
-            tracing::error!("the folder has died: stopping, so that clicks are not merely piled up");
+            tracing::error!("a thread that clicks depend on has died: stopping, so that they are not merely piled up");
             false
         }
         () = forget_idle(&app) => true,
     };
     tracing::info!("stopping: finishing requests, then the spool");
-    end_hard_after(LAST_MOMENT, signals);
+    end_hard_after(LAST_MOMENT, signals, healthy);
     stop.cancel();
     let _ = serving.await;
     healthy
@@ -171,11 +171,11 @@ impl StopSignals {
 }
 
 /// Ends the process when stopping takes too long, or at a second signal. Recorded clicks are safe either way.
-fn end_hard_after(patience: Duration, mut signals: StopSignals) {
+fn end_hard_after(patience: Duration, mut signals: StopSignals, healthy: bool) {
     std::thread::spawn(move || {
         std::thread::sleep(patience);
         tracing::error!("stopping took too long; clicks that wait are in the spool");
-        std::process::exit(0);
+        std::process::exit(i32::from(!healthy));
     });
     tokio::spawn(async move {
         signals.received().await;

@@ -263,6 +263,9 @@ impl Folder {
                 "clicks wait in the spool: the database does not take them"
             );
         }
+        if error.is_disk_full() {
+            self.spool.make_room();
+        }
         // The transaction may have been committed although its answer was lost.
         self.forget_cursors();
         let pause = self.retry;

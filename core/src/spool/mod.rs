@@ -170,6 +170,17 @@ impl Spool {
         self.shared.status()
     }
 
+    /// Says that the disk is full: files that the database has whole are removed at the next sweep,
+    /// before their time.
+    pub(crate) fn make_room(&self) {
+        self.shared.short_of_room.store(true, Ordering::Relaxed);
+    }
+
+    /// Completes when a background thread has panicked.
+    pub(crate) async fn failed(&self) {
+        self.shared.died.cancelled().await;
+    }
+
     /// The quota in bytes.
     pub(crate) fn max_bytes(&self) -> u64 {
         self.shared.options.max_bytes

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::model::{Clock, Entropy, Timestamp};
 use crate::spool::disk::Disk;
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     /// The quota is used up.
     pub(super) full: AtomicBool,
     pub(super) closed: AtomicBool,
+    /// The disk is full: what the database has already is not kept any longer.
+    pub(super) short_of_room: AtomicBool,
     pub(super) counters: Counters,
     /// Set by the reader before it sleeps, so that appenders need not wake it otherwise.
     pub(super) reader_waits: AtomicBool,
@@ -41,6 +44,8 @@ pub(super) struct Shared {
     retired: Mutex<Vec<Arc<Stream>>>,
     spares: Mutex<Vec<Arc<Stream>>>,
     wake: OnceLock<SyncSender<()>>,
+    /// Cancelled when a background thread panics.
+    pub(super) died: CancellationToken,
     /// Held for as long as the spool is open.
     lock: Mutex<Option<Lock>>,
 }
@@ -98,6 +103,7 @@ impl Shared {
             failing: Failing::new(),
             full: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            short_of_room: AtomicBool::new(false),
             counters,
             reader_waits: AtomicBool::new(false),
             records: Notify::new(),
@@ -105,6 +111,7 @@ impl Shared {
             retired: Mutex::default(),
             spares: Mutex::default(),
             wake: OnceLock::new(),
+            died: CancellationToken::new(),
             lock: Mutex::new(Some(lock)),
         }
     }
@@ -279,6 +286,8 @@ impl Shared {
             self.spares().push(spare);
             self.failing.now.store(false, Ordering::Relaxed);
             tracing::info!("the spool can make files again");
+        } else {
+            self.short_of_room.store(true, Ordering::Relaxed);
         }
     }
 
@@ -293,13 +302,14 @@ impl Shared {
             .collect();
         done.sort_by_key(|stream| stream.last_write.load(Ordering::Relaxed));
         let mut disk_bytes = self.status().disk_bytes;
+        let pressed = self.short_of_room.swap(false, Ordering::Relaxed);
         for stream in done {
             let empty = stream.written.load(Ordering::Relaxed) == 0;
             let expired = now.since(stream.needed_until()) > self.options.retain;
             let carries = stream
                 .predecessor
                 .is_some_and(|predecessor| self.streams().contains_key(&predecessor));
-            if carries || (!expired && !empty && disk_bytes <= self.options.max_bytes) {
+            if carries || (!expired && !empty && !pressed && disk_bytes <= self.options.max_bytes) {
                 continue;
             }
             disk_bytes -= stream.written_bytes.load(Ordering::Relaxed).min(disk_bytes);
@@ -363,7 +373,10 @@ impl Threads {
                 handles.push(
                     std::thread::Builder::new()
                         .name(format!("terse-sync-{index}"))
-                        .spawn(move || sync_lane(&shared, index, &woken, &stop))?,
+                        .spawn(move || {
+                            let _alarm = Alarm(shared.died.clone());
+                            sync_lane(&shared, index, &woken, &stop);
+                        })?,
                 );
                 syncers.push(wake);
             }
@@ -374,7 +387,10 @@ impl Threads {
         handles.push(
             std::thread::Builder::new()
                 .name("terse-spool".to_owned())
-                .spawn(move || keep_up(&worker, &woken, &worker_stop))?,
+                .spawn(move || {
+                    let _alarm = Alarm(worker.died.clone());
+                    keep_up(&worker, &woken, &worker_stop);
+                })?,
         );
         Ok(Self {
             syncers,
@@ -404,6 +420,17 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Tells when its thread panics: clicks would go on being answered, and no longer be synced.
+struct Alarm(CancellationToken);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.cancel();
+        }
     }
 }
 

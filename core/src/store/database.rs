@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, PgPool, SqlitePool};
+use sqlx::{ConnectOptions, Connection as _, PgPool, SqlitePool};
 
 use crate::store::StoreError;
 
@@ -186,6 +186,9 @@ async fn open_sqlite(path: &Path, purpose: PoolPurpose) -> Result<SqlitePool, St
         .acquire_timeout(PATIENCE)
         // A ping is a round trip to the connection's own thread, and the file does not go away.
         .test_before_acquire(false)
+        // A full disk makes SQLite itself roll back: the driver's own rollback fails then, and the
+        // connection would take itself to be in a transaction for ever.
+        .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
         .max_lifetime(None)
         .idle_timeout((purpose == PoolPurpose::Requests).then_some(Duration::from_mins(1)))
         .connect_with(options)

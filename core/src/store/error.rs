@@ -25,6 +25,15 @@ impl StoreError {
     pub const fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
+
+    /// Whether the disk that SQLite writes to is full.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        const SQLITE_FULL: &str = "13";
+        let Self::Unavailable(sqlx::Error::Database(database)) = self else {
+            return false;
+        };
+        database.code().is_some_and(|code| code == SQLITE_FULL)
+    }
 }
 
 // SQLite: busy, locked, read-only, I/O error, full, cannot open. PostgreSQL: connection, resource

@@ -209,6 +209,42 @@ impl Node {
         });
     }
 
+    /// A counter or gauge of `/metrics`.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let page = client().get(self.url("/metrics")).send();
+        let page = page.and_then(reqwest::blocking::Response::text).unwrap();
+        let value = page
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value
+            .unwrap_or_else(|| panic!("{name} in {page}"))
+            .parse()
+            .unwrap()
+    }
+
+    /// Waits until something is so, for a minute at most.
+    pub(crate) fn wait_until(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        self.until(what, done);
+    }
+
+    /// The exit code of a server that ends by itself.
+    pub(crate) fn wait_for_end(&mut self) -> Option<i32> {
+        let mut process = self.process.take().unwrap();
+        process.wait().unwrap().code()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     pub(crate) fn verify(&self) -> (Option<i32>, String) {
         self.run(&["verify"], &[])
     }

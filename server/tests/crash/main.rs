@@ -6,6 +6,8 @@
 #[expect(dead_code, reason = "each test binary uses its part")]
 #[path = "../common/mod.rs"]
 mod common;
+#[expect(dead_code, reason = "each test binary uses its part")]
+#[path = "../common/load.rs"]
 mod load;
 
 use std::collections::{HashMap, HashSet};

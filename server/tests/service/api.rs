@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use crate::common::{EMAIL, PASSWORD};
-use crate::{SHARED, Service, code, problem};
+use crate::{Service, code, problem, shared};
 
 fn token(service: &Service, form: &[(&str, &str)]) -> reqwest::blocking::Response {
     service
@@ -117,7 +117,8 @@ fn token_errors_follow_the_oauth_rules() {
 
 #[test]
 fn every_route_but_the_public_ones_asks_who_is_there() {
-    let document: Value = SHARED
+    let service = shared();
+    let document: Value = service
         .request("GET", "/api/v1/openapi.json")
         .send()
         .unwrap()
@@ -136,7 +137,7 @@ fn every_route_but_the_public_ones_asks_who_is_there() {
                 Some("Basic eDp5"),
                 Some("Bearer "),
             ] {
-                let mut request = SHARED.request(&method.to_uppercase(), &path);
+                let mut request = service.request(&method.to_uppercase(), &path);
                 if let Some(authorization) = authorization {
                     request = request.header("Authorization", authorization);
                 }
@@ -161,8 +162,9 @@ fn every_route_but_the_public_ones_asks_who_is_there() {
 
 #[test]
 fn a_link_is_made_read_changed_and_deleted() {
+    let service = shared();
     let made =
-        SHARED.create(json!({"slug": "Crud", "title": "T", "tags": ["b", "a"], "max_clicks": 5}));
+        service.create(json!({"slug": "Crud", "title": "T", "tags": ["b", "a"], "max_clicks": 5}));
     let location = made.headers()["location"].to_str().unwrap().to_owned();
     let link: Value = made.json().unwrap();
     assert_eq!(link["short_url"], "http://localhost/Crud");
@@ -174,15 +176,15 @@ fn a_link_is_made_read_changed_and_deleted() {
         link.as_object().unwrap().contains_key("expires_at"),
         "unset fields are present"
     );
-    let read: Value = SHARED
+    let read: Value = service
         .request("GET", &location)
-        .bearer_auth(&SHARED.token)
+        .bearer_auth(&service.token)
         .send()
         .unwrap()
         .json()
         .unwrap();
     assert_eq!(read, link);
-    let found: Value = SHARED
+    let found: Value = service
         .api("GET", "/links/lookup")
         .query(&[("short_url", "http://localhost/crud")])
         .send()
@@ -191,14 +193,14 @@ fn a_link_is_made_read_changed_and_deleted() {
         .unwrap();
     assert_eq!(found["id"], link["id"]);
     let path = format!("/links/{}", link["id"].as_str().unwrap());
-    let change = |body: Value| SHARED.api("PATCH", &path).json(&body).send().unwrap();
+    let change = |body: Value| service.api("PATCH", &path).json(&body).send().unwrap();
     let changed: Value = change(json!({"title": null, "max_clicks": null, "tags": null, "target_url": "https://example.com/b"})).json().unwrap();
     assert_eq!(
         (&changed["title"], &changed["max_clicks"], &changed["tags"]),
         (&Value::Null, &Value::Null, &json!([]))
     );
     assert_eq!(
-        SHARED.visit("/crud").headers()["location"],
+        service.visit("/crud").headers()["location"],
         "https://example.com/b"
     );
     assert_eq!(
@@ -207,28 +209,29 @@ fn a_link_is_made_read_changed_and_deleted() {
             .unwrap()["status"],
         "disabled"
     );
-    assert_eq!(SHARED.visit("/crud").status(), 404);
+    assert_eq!(service.visit("/crud").status(), 404);
     assert_eq!(
         change(json!({"clicks": 5})).status(),
         422,
         "unknown members are refused"
     );
-    let gone = SHARED.api("DELETE", &path).send().unwrap();
+    let gone = service.api("DELETE", &path).send().unwrap();
     assert_eq!(
         (gone.status().as_u16(), gone.text().unwrap().as_str()),
         (204, "")
     );
-    assert_eq!(SHARED.visit("/crud").status(), 410);
+    assert_eq!(service.visit("/crud").status(), 410);
     assert_eq!(
-        code(SHARED.create(json!({"slug": "crud"}))),
+        code(service.create(json!({"slug": "crud"}))),
         (409, "alias_retired".to_owned())
     );
 }
 
 #[test]
 fn unknown_malformed_and_missing_ids_are_answered_alike() {
+    let service = shared();
     let answer = |id: &str| {
-        let mut problem = problem(SHARED.api("GET", &format!("/links/{id}")).send().unwrap());
+        let mut problem = problem(service.api("GET", &format!("/links/{id}")).send().unwrap());
         problem["request_id"] = Value::Null;
         problem
     };
@@ -248,6 +251,7 @@ fn unknown_malformed_and_missing_ids_are_answered_alike() {
 
 #[test]
 fn refused_fields_are_named_and_nothing_is_stored() {
+    let service = shared();
     for (body, field, field_code) in [
         (
             json!({"target_url": "javascript:alert(1)"}),
@@ -295,14 +299,14 @@ fn refused_fields_are_named_and_nothing_is_stored() {
             "redirect_status_unknown",
         ),
     ] {
-        let answer = problem(SHARED.create(body.clone()));
+        let answer = problem(service.create(body.clone()));
         assert_eq!(answer["status"], 422, "{body}");
         assert_eq!(
             (&answer["errors"][0]["field"], &answer["errors"][0]["code"]),
             (&json!(field), &json!(field_code))
         );
     }
-    let hostile = SHARED
+    let hostile = service
         .api("POST", "/links")
         .header("Content-Type", "application/json");
     let answer = hostile
@@ -314,6 +318,7 @@ fn refused_fields_are_named_and_nothing_is_stored() {
 
 #[test]
 fn lists_and_figures_refuse_bad_parameters_by_name() {
+    let service = shared();
     for (path, field) in [
         ("/links?limit=0", "limit"),
         ("/links?limit=201", "limit"),
@@ -332,7 +337,7 @@ fn lists_and_figures_refuse_bad_parameters_by_name() {
             "interval",
         ),
     ] {
-        let answer = problem(SHARED.api("GET", path).send().unwrap());
+        let answer = problem(service.api("GET", path).send().unwrap());
         assert_eq!(
             (&answer["status"], &answer["errors"][0]["field"]),
             (&json!(422), &json!(field)),

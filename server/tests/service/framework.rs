@@ -1,9 +1,10 @@
-use crate::{SHARED, Service, code, problem};
+use crate::{Service, code, problem, shared};
 
 #[test]
 fn errors_of_the_framework_are_problems_too() {
+    let service = shared();
     let post = |body: &'static str, kind: &str| {
-        SHARED
+        service
             .api("POST", "/links")
             .header("Content-Type", kind)
             .body(body)
@@ -17,15 +18,15 @@ fn errors_of_the_framework_are_problems_too() {
     );
     assert_eq!(code(post("x", "text/plain")).0, 415);
     assert_eq!(
-        code(SHARED.api("GET", "/nothing-here").send().unwrap()),
+        code(service.api("GET", "/nothing-here").send().unwrap()),
         (404, "not_found".to_owned())
     );
-    assert_eq!(code(SHARED.api("GET", "/links/").send().unwrap()).0, 404);
-    let wrong = SHARED.api("PUT", "/links").send().unwrap();
+    assert_eq!(code(service.api("GET", "/links/").send().unwrap()).0, 404);
+    let wrong = service.api("PUT", "/links").send().unwrap();
     assert_eq!(wrong.headers()["allow"], "GET, HEAD, POST");
     assert_eq!(code(wrong), (405, "method_not_allowed".to_owned()));
     let deep = "[".repeat(10_000);
-    let answer = SHARED
+    let answer = service
         .api("POST", "/links")
         .header("Content-Type", "application/json")
         .body(deep)
@@ -36,11 +37,12 @@ fn errors_of_the_framework_are_problems_too() {
 
 #[test]
 fn a_body_is_bounded_whatever_its_length_header_says() {
+    let service = shared();
     let big = format!(
         "{{\"target_url\":\"https://example.com/{}\"}}",
         "a".repeat(70_000)
     );
-    let answer = SHARED
+    let answer = service
         .api("POST", "/links")
         .header("Content-Type", "application/json")
         .body(big)
@@ -51,14 +53,15 @@ fn a_body_is_bounded_whatever_its_length_header_says() {
     let chunked = format!(
         "POST /api/v1/links HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\
          Content-Type: application/json\r\nAuthorization: Bearer {}\r\n\r\n{}0\r\n\r\n",
-        SHARED.token,
+        service.token,
         chunk.repeat(3)
     );
-    assert!(SHARED.raw(chunked.as_bytes()).starts_with("HTTP/1.1 413"));
+    assert!(service.raw(chunked.as_bytes()).starts_with("HTTP/1.1 413"));
 }
 
 #[test]
 fn odd_requests_never_make_a_server_error() {
+    let service = shared();
     let requests: [&[u8]; 9] = [
         b"GET /x HTTP/1.1\r\n\r\n",
         b"GET /x HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\nConnection: close\r\n\r\n",
@@ -71,7 +74,7 @@ fn odd_requests_never_make_a_server_error() {
         b"GET /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
     ];
     for request in requests {
-        let answer = SHARED.raw(request);
+        let answer = service.raw(request);
         let status = answer.split(' ').nth(1).unwrap_or("closed");
         assert!(
             !status.starts_with('5'),
@@ -79,14 +82,15 @@ fn odd_requests_never_make_a_server_error() {
             String::from_utf8_lossy(request)
         );
     }
-    let twice = SHARED.raw(requests[1]);
+    let twice = service.raw(requests[1]);
     assert!(twice.starts_with("HTTP/1.1 400"), "{twice}");
 }
 
 #[test]
 fn a_sender_that_never_finishes_its_head_is_cut_off() {
+    let service = shared();
     let begun = std::time::Instant::now();
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", SHARED.node.port())).unwrap();
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", service.node.port())).unwrap();
     std::io::Write::write_all(&mut stream, b"GET /x HTTP/1.1\r\nHost: loc").unwrap();
     stream
         .set_read_timeout(Some(std::time::Duration::from_secs(30)))

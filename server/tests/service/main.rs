@@ -11,7 +11,7 @@ mod framework;
 mod operations;
 mod redirects;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, Weak};
 
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use serde_json::Value;
@@ -19,7 +19,17 @@ use serde_json::Value;
 use common::Node;
 
 /// One server for all tests that need no settings of their own.
-static SHARED: LazyLock<Service> = LazyLock::new(|| Service::new(&[]));
+pub(crate) fn shared() -> Arc<Service> {
+    // Weak: a static is never dropped, and the server would outlive its tests.
+    static SHARED: Mutex<Weak<Service>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap();
+    if let Some(service) = shared.upgrade() {
+        return service;
+    }
+    let service = Arc::new(Service::new(&[]));
+    *shared = Arc::downgrade(&service);
+    service
+}
 
 pub(crate) const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
 

@@ -2,11 +2,12 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
-use crate::{SHARED, Service};
+use crate::{Service, shared};
 
 #[test]
 fn the_document_is_the_one_that_was_reviewed() {
-    let (status, document) = SHARED.node.run(&["openapi"], &[]);
+    let service = shared();
+    let (status, document) = service.node.run(&["openapi"], &[]);
     assert_eq!(status, Some(0));
     let document: serde_json::Value = serde_json::from_str(&document).unwrap();
     let text = serde_json::to_string_pretty(&document).unwrap() + "\n";
@@ -19,7 +20,7 @@ fn the_document_is_the_one_that_was_reviewed() {
         reviewed == text,
         "the API changed: look at it, then run the tests with UPDATE_SNAPSHOT=1"
     );
-    let served: serde_json::Value = SHARED
+    let served: serde_json::Value = service
         .request("GET", "/api/v1/openapi.json")
         .send()
         .unwrap()
@@ -30,8 +31,9 @@ fn the_document_is_the_one_that_was_reviewed() {
 
 #[test]
 fn pages_are_there_on_any_host_with_policies_that_fit() {
+    let service = shared();
     for path in ["/", "/docs", "/redoc"] {
-        let answer = SHARED.request("GET", path).send().unwrap();
+        let answer = service.request("GET", path).send().unwrap();
         let policy = answer.headers()["content-security-policy"]
             .to_str()
             .unwrap()
@@ -46,7 +48,7 @@ fn pages_are_there_on_any_host_with_policies_that_fit() {
             "{path} loads something from elsewhere"
         );
     }
-    let metrics = SHARED.request("GET", "/metrics").send().unwrap();
+    let metrics = service.request("GET", "/metrics").send().unwrap();
     assert!(
         metrics.headers()["content-type"]
             .to_str()
@@ -55,7 +57,7 @@ fn pages_are_there_on_any_host_with_policies_that_fit() {
     );
     assert!(metrics.text().unwrap().ends_with("# EOF\n"));
     assert_eq!(
-        SHARED
+        service
             .request("GET", "/health/live")
             .send()
             .unwrap()
@@ -63,13 +65,14 @@ fn pages_are_there_on_any_host_with_policies_that_fit() {
         200
     );
     let elsewhere =
-        SHARED.raw(b"GET /health/ready HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n");
+        service.raw(b"GET /health/ready HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n");
     assert!(elsewhere.starts_with("HTTP/1.1 200"));
 }
 
 #[test]
 fn files_are_their_owners_alone() {
-    let data = SHARED.node.data();
+    let service = shared();
+    let data = service.node.data();
     let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);
     assert_eq!(mode(&data.join("secrets")), 0o700);
@@ -118,7 +121,8 @@ fn secrets_and_forged_lines_stay_out_of_the_log() {
 
 #[test]
 fn unusable_settings_are_refused_by_name() {
-    let node = &SHARED.node;
+    let service = shared();
+    let node = &service.node;
     for (name, value, word) in [
         ("TERSE_JWT_SECRET", "changeme", "placeholder"),
         ("TERSE_JWT_SECRET", "short", "32 bytes"),
@@ -151,9 +155,11 @@ fn unusable_settings_are_refused_by_name() {
 #[test]
 fn an_administrator_is_made_beside_the_running_server() {
     use std::io::Write as _;
-    let (status, _) = SHARED.node.run(&["migrate", "status"], &[]);
+
+    let service = shared();
+    let (status, _) = service.node.run(&["migrate", "status"], &[]);
     assert_eq!(status, Some(0));
-    let mut child = SHARED.node.piped(&[
+    let mut child = service.node.piped(&[
         "user",
         "create",
         "--admin",
@@ -173,7 +179,7 @@ fn an_administrator_is_made_beside_the_running_server() {
         ("username", "second@example.com"),
         ("password", "another good password"),
     ];
-    let answer = SHARED
+    let answer = service
         .request("POST", "/api/v1/auth/token")
         .form(&form)
         .send()

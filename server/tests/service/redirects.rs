@@ -1,9 +1,10 @@
 use serde_json::json;
 
-use crate::{SHARED, Service, code};
+use crate::{Service, code, shared};
 
 #[test]
 fn each_redirect_status_is_sent_with_one_location_and_its_cache_rule() {
+    let service = shared();
     for (status, cache) in [
         (301, "private, max-age=60"),
         (302, "private, no-store"),
@@ -11,8 +12,8 @@ fn each_redirect_status_is_sent_with_one_location_and_its_cache_rule() {
         (307, "private, no-store"),
         (308, "private, max-age=60"),
     ] {
-        SHARED.link(json!({"slug": format!("s{status}"), "redirect_status": status}));
-        let answer = SHARED.visit(&format!("/s{status}"));
+        service.link(json!({"slug": format!("s{status}"), "redirect_status": status}));
+        let answer = service.visit(&format!("/s{status}"));
         assert_eq!(answer.status(), status);
         assert_eq!(answer.headers().get_all("location").iter().count(), 1);
         assert_eq!(answer.headers()["cache-control"], cache);
@@ -22,9 +23,10 @@ fn each_redirect_status_is_sent_with_one_location_and_its_cache_rule() {
 
 #[test]
 fn spellings_of_a_path_lead_to_the_link_or_nowhere() {
-    SHARED.link(json!({"slug": "paths"}));
+    let service = shared();
+    service.link(json!({"slug": "paths"}));
     for path in ["/paths", "/paths/", "/PATHS", "/p%61ths"] {
-        assert_eq!(SHARED.visit(path).status(), 302, "{path}");
+        assert_eq!(service.visit(path).status(), 302, "{path}");
     }
     for path in [
         "//paths",
@@ -38,7 +40,7 @@ fn spellings_of_a_path_lead_to_the_link_or_nowhere() {
         "/.well-known/x",
         "/paths/more",
     ] {
-        let raw = SHARED.raw(
+        let raw = service.raw(
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 .as_bytes(),
         );
@@ -51,7 +53,8 @@ fn spellings_of_a_path_lead_to_the_link_or_nowhere() {
 
 #[test]
 fn only_our_own_host_has_links() {
-    SHARED.link(json!({"slug": "hosted"}));
+    let service = shared();
+    service.link(json!({"slug": "hosted"}));
     for (host, status) in [
         ("localhost", 302),
         ("LOCALHOST:99", 302),
@@ -59,14 +62,14 @@ fn only_our_own_host_has_links() {
         ("evil.example", 404),
         ("127.0.0.1", 404),
     ] {
-        let answer = SHARED
+        let answer = service
             .request("GET", "/hosted")
             .header("Host", host)
             .header("X-Forwarded-Host", "localhost")
             .send();
         // A header set twice is sent twice: take the one of this test alone.
         drop(answer);
-        let raw = SHARED.raw(format!("GET /hosted HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Host: localhost\r\nConnection: close\r\n\r\n").as_bytes());
+        let raw = service.raw(format!("GET /hosted HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Host: localhost\r\nConnection: close\r\n\r\n").as_bytes());
         assert!(
             raw.starts_with(&format!("HTTP/1.1 {status}")),
             "{host}: {raw}"
@@ -76,6 +79,7 @@ fn only_our_own_host_has_links() {
 
 #[test]
 fn reserved_words_are_what_the_server_routes() {
+    let service = shared();
     for path in [
         "/api/v1/openapi.json",
         "/docs",
@@ -86,11 +90,11 @@ fn reserved_words_are_what_the_server_routes() {
         "/robots.txt",
         "/favicon.ico",
     ] {
-        let answer = SHARED.request("GET", path).send().unwrap();
+        let answer = service.request("GET", path).send().unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
         let first = path[1..].split('/').next().unwrap();
         for slug in [first.to_owned(), first.to_uppercase()] {
-            let refused = SHARED.create(json!({"slug": slug}));
+            let refused = service.create(json!({"slug": slug}));
             assert_eq!(refused.status(), 422, "{slug}");
         }
     }
@@ -131,15 +135,16 @@ fn a_link_for_ten_gives_ten_of_two_hundred_parallel_visitors_a_redirect() {
 
 #[test]
 fn timed_links_say_what_they_are() {
-    SHARED.link(json!({"slug": "past", "expires_at": "2020-01-01T00:00:00Z"}));
-    SHARED.link(json!({"slug": "future", "starts_at": "2999-01-01T00:00:00+01:00"}));
+    let service = shared();
+    service.link(json!({"slug": "past", "expires_at": "2020-01-01T00:00:00Z"}));
+    service.link(json!({"slug": "future", "starts_at": "2999-01-01T00:00:00+01:00"}));
     assert_eq!(
-        code(SHARED.visit("/past")),
+        code(service.visit("/past")),
         (410, "link_expired".to_owned())
     );
-    assert_eq!(SHARED.visit("/future").status(), 404);
+    assert_eq!(service.visit("/future").status(), 404);
     assert!(
-        !SHARED
+        !service
             .visit("/future+")
             .text()
             .unwrap()
@@ -149,8 +154,9 @@ fn timed_links_say_what_they_are() {
 
 #[test]
 fn hostile_text_is_shown_as_text() {
-    SHARED.link(json!({"slug": "hostile", "title": "\"><svg onload=alert(1)>", "target_url": "https://example.com/?q='\"><script>alert(1)</script>"}));
-    let page = SHARED.visit("/hostile+");
+    let service = shared();
+    service.link(json!({"slug": "hostile", "title": "\"><svg onload=alert(1)>", "target_url": "https://example.com/?q='\"><script>alert(1)</script>"}));
+    let page = service.visit("/hostile+");
     assert!(
         page.headers()["content-security-policy"]
             .to_str()
@@ -162,7 +168,7 @@ fn hostile_text_is_shown_as_text() {
         !html.contains("<svg") && !html.contains("<script"),
         "{html}"
     );
-    let browser = SHARED
+    let browser = service
         .request("GET", "/no-such-link")
         .header("Accept", "text/html,*/*")
         .send()
@@ -173,21 +179,23 @@ fn hostile_text_is_shown_as_text() {
 
 #[test]
 fn invalid_bytes_in_headers_do_not_stop_a_redirect() {
-    SHARED.link(json!({"slug": "bytes"}));
+    let service = shared();
+    service.link(json!({"slug": "bytes"}));
     let request = b"GET /bytes?utm_source=%ff%00 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nUser-Agent: \xff\xfe\r\nReferer: https://\xff/\r\nAccept-Language: \xff\r\n\r\n";
-    assert!(SHARED.raw(request).starts_with("HTTP/1.1 302"));
+    assert!(service.raw(request).starts_with("HTTP/1.1 302"));
 }
 
 #[test]
 fn a_query_is_forwarded_or_found_too_long() {
-    SHARED.link(json!({"slug": "query"}));
-    let answer = SHARED.visit("/query?utm=1&x=%0d%0aSet-Cookie:1");
+    let service = shared();
+    service.link(json!({"slug": "query"}));
+    let answer = service.visit("/query?utm=1&x=%0d%0aSet-Cookie:1");
     assert_eq!(
         answer.headers()["location"],
         "https://example.com/target?utm=1&x=%0d%0aSet-Cookie:1"
     );
     assert_eq!(
-        SHARED
+        service
             .visit(&format!("/query?{}", "x".repeat(9_000)))
             .status(),
         414

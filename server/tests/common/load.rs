@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,6 +14,7 @@ const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML,
 struct Seen {
     sent: Mutex<HashSet<String>>,
     answered: Mutex<HashSet<String>>,
+    refused: AtomicU64,
     stop: AtomicBool,
 }
 
@@ -49,6 +50,11 @@ impl Load {
         }
     }
 
+    /// Answers that were no redirect.
+    pub(crate) fn refused(&self) -> u64 {
+        self.seen.refused.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn sent(&self) -> HashSet<String> {
         self.seen.sent.lock().unwrap().clone()
     }
@@ -75,7 +81,10 @@ fn click(seen: &Seen, port: u16, path: &str, name: &str) {
                 seen.answered.lock().unwrap().insert(id);
                 connection = Some(open);
             }
-            Some(_) => connection = Some(open),
+            Some(_) => {
+                seen.refused.fetch_add(1, Ordering::Relaxed);
+                connection = Some(open);
+            }
             None => std::thread::sleep(Duration::from_millis(5)),
         }
     }

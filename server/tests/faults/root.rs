@@ -1,0 +1,101 @@
+//! What needs root: file systems of our own, and tools that are installed for it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Whether tests that need root or minutes run. Without `scripts/test --all` they say so and pass.
+pub(crate) fn wanted() -> bool {
+    if std::env::var_os("TERSE_TEST_ALL").is_none() {
+        println!("not run: needs root or minutes, see scripts/test --all");
+        return false;
+    }
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "scripts/test --all must run as root: it mounts file systems"
+    );
+    true
+}
+
+pub(crate) fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {output:?}"
+    );
+}
+
+/// A mounted file system; unmounted when dropped.
+pub(crate) struct Mounted {
+    at: PathBuf,
+}
+
+impl Mounted {
+    /// A file system in memory with room for `mebibytes`.
+    pub(crate) fn tmpfs(at: &Path, mebibytes: u32) -> Self {
+        std::fs::create_dir_all(at).unwrap();
+        let options = format!("size={mebibytes}M,mode=700");
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", &options, "tmpfs", at.to_str().unwrap()],
+        );
+        Self { at: at.to_owned() }
+    }
+
+    /// An ext4 file system in a new image file, which keeps to itself what nobody synced.
+    pub(crate) fn ext4(image: &Path, at: &Path, mebibytes: u64) -> Self {
+        std::fs::create_dir_all(at).unwrap();
+        std::fs::File::create(image)
+            .unwrap()
+            .set_len(mebibytes << 20)
+            .unwrap();
+        run("mkfs.ext4", &["-q", "-F", image.to_str().unwrap()]);
+        let mounted = Self { at: at.to_owned() };
+        mounted.mount_image(image);
+        mounted
+    }
+
+    fn mount_image(&self, image: &Path) {
+        // The kernel's own commit every 5 s must not rescue what nobody synced.
+        let (image, at) = (image.to_str().unwrap(), self.at.to_str().unwrap());
+        run("mount", &["-o", "loop,commit=300", image, at]);
+    }
+
+    /// Cuts the power: what is not on the disk now is gone.
+    pub(crate) fn cut_power(&self) {
+        run(
+            "xfs_io",
+            &["-x", "-c", "shutdown", self.at.to_str().unwrap()],
+        );
+    }
+
+    /// The machine comes back.
+    pub(crate) fn come_back(&self, image: &Path) {
+        run("umount", &[self.at.to_str().unwrap()]);
+        self.mount_image(image);
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.at).output();
+    }
+}
+
+/// Takes all the room that is left.
+pub(crate) fn fill(dir: &Path) -> PathBuf {
+    let filler = dir.join("filler");
+    let file = std::fs::File::create(&filler).unwrap();
+    let mut at = 0;
+    for step in [1 << 20, 1 << 12] {
+        let mut block = vec![7; step];
+        while let Ok(written) = std::os::unix::fs::FileExt::write_at(&file, &block, at) {
+            at += written as u64;
+            if written < block.len() {
+                break;
+            }
+            block.fill(7);
+        }
+    }
+    filler
+}
