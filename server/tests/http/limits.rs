@@ -217,3 +217,30 @@ fn many_slow_clients_do_not_slow_a_visitor() {
     }
     drop(slow);
 }
+
+#[test]
+fn when_every_place_is_taken_an_idle_connection_makes_room_for_a_visitor() {
+    let server = Server::start(&[("TERSE_MAX_CONNECTIONS", "20")]);
+    let occupy = |_| {
+        let mut stream = raw::connect(server.address);
+        stream
+            .write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .unwrap();
+        assert_eq!(raw::read(&mut stream).unwrap().status, 200);
+        stream
+    };
+    // One place is the client's that waited for the server to be ready.
+    let idle: Vec<_> = (0..19).map(occupy).collect();
+    let started = Instant::now();
+    let mut visitors: Vec<_> = (0..5).map(|_| raw::connect(server.address)).collect();
+    for visitor in &mut visitors {
+        visitor
+            .write_all(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .unwrap();
+    }
+    for visitor in &mut visitors {
+        assert_eq!(raw::read(visitor).unwrap().status, 404);
+    }
+    assert!(started.elapsed() < Duration::from_secs(20));
+    drop(idle);
+}
