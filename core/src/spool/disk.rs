@@ -25,7 +25,7 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
     /// Makes a file for reading and writing that must not exist yet, readable by its owner alone.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
-    /// Opens a file for reading.
+    /// Opens a file for reading, and for cutting it off where that is allowed.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -105,7 +105,8 @@ impl Disk for LocalDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(File::open(path)?))
+        let both = OpenOptions::new().read(true).write(true).open(path);
+        Ok(Arc::new(both.or_else(|_| File::open(path))?))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -83,6 +83,7 @@ fn recover(
             continue;
         }
         let stream = recovered_stream(header, &path, file, scan, counters)?;
+        give_back(&stream);
         streams.insert(header.stream, stream);
     }
     for limit in limits {
@@ -159,6 +160,7 @@ fn recovered_stream(
         .store(modified.as_millis(), Ordering::Relaxed);
     stream.runs = scan.runs;
     stream.closed_before = scan.closed_before;
+    stream.has_torn_tail = scan.torn;
     if stream.runs.is_empty() {
         // All of it is missing, and its end says so.
         stream.runs.push(Run {
@@ -169,6 +171,17 @@ fn recovered_stream(
         });
     }
     Ok(stream)
+}
+
+/// Cuts off the room that a crashed process had reserved and not used, so that it is neither taken
+/// nor read again at every start.
+fn give_back(stream: &Stream) {
+    let end = stream.written_bytes.load(Ordering::Relaxed);
+    let whole = !stream.has_torn_tail && stream.closed_before.is_none() && stream.runs.len() == 1;
+    let unused = whole && stream.file.size().is_ok_and(|size| size > end);
+    if unused && let Err(error) = stream.file.truncate(end) {
+        tracing::debug!(%error, stream = %stream.id, "unused room of a spool file stays taken");
+    }
 }
 
 /// What a file holds.

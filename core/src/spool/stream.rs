@@ -83,6 +83,8 @@ pub(super) struct Stream {
     pub(super) runs: Vec<Run>,
     /// Of such a file: the number after its last record, when it was closed in order.
     pub(super) closed_before: Option<u64>,
+    /// Of such a file: something stands behind its last record.
+    pub(super) has_torn_tail: bool,
     accepted_gaps: Mutex<Vec<u64>>,
     position: Mutex<Position>,
 }
@@ -113,6 +115,7 @@ impl Stream {
             sync_refused: Mutex::default(),
             runs: Vec::new(),
             closed_before: None,
+            has_torn_tail: false,
             accepted_gaps: Mutex::default(),
             position: Mutex::new(Position {
                 seq: 0,

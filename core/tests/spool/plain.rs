@@ -129,3 +129,34 @@ async fn a_new_start_never_continues_an_old_stream() {
         spool.close();
     }
 }
+
+#[tokio::test]
+async fn the_room_that_a_crashed_process_reserved_is_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path()).unwrap();
+    for click in 0..100_u32 {
+        spool.append(&click.to_le_bytes()).await.unwrap();
+    }
+    // What a crash would leave: the files as they are now.
+    let crashed = tempfile::tempdir().unwrap();
+    std::fs::create_dir(crashed.path().join("spool")).unwrap();
+    for file in std::fs::read_dir(dir.path().join("spool")).unwrap() {
+        let file = file.unwrap();
+        let copy = crashed.path().join("spool").join(file.file_name());
+        std::fs::copy(file.path(), copy).unwrap();
+    }
+    let bytes = || -> u64 {
+        let files = std::fs::read_dir(crashed.path().join("spool")).unwrap();
+        files
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .sum()
+    };
+    assert!(bytes() > 1 << 20);
+    for _ in 0..2 {
+        let recovered = open(crashed.path()).unwrap();
+        assert!(bytes() < 1 << 16);
+        let (records, gaps) = read_all(&recovered);
+        assert_eq!((records.len(), gaps), (100, 0));
+        recovered.close();
+    }
+}
