@@ -67,9 +67,16 @@ async fn perform(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn tools(config: &Config) -> anyhow::Result<Tools> {
+/// The data, which has to be there already unless this is the command that may make it.
+async fn tools(config: &Config, may_make: bool) -> anyhow::Result<Tools> {
     if config.database_url.is_none() && !config.data_dir.join("terse.db").exists() {
-        crate::secrets::private_dir(&config.data_dir)?;
+        if !may_make {
+            bail!(
+                "there is no data in {}; is data_dir right?",
+                config.data_dir.display()
+            );
+        }
+        crate::secrets::data_dir(&config.data_dir)?;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     run::builder(config)?
@@ -79,7 +86,7 @@ async fn tools(config: &Config) -> anyhow::Result<Tools> {
 }
 
 async fn migrate(direction: Migrate, config: &Config) -> anyhow::Result<ExitCode> {
-    let tools = tools(config).await?;
+    let tools = tools(config, matches!(direction, Migrate::Up)).await?;
     match direction {
         Migrate::Up => tools.migrate_up().await?,
         Migrate::Down { yes_delete_data } => {
@@ -124,7 +131,7 @@ async fn create_user(action: User, config: &Config) -> anyhow::Result<ExitCode> 
         password_stdin,
     } = action;
     let password = read_password(password_stdin)?;
-    let tools = tools(config).await?;
+    let tools = tools(config, true).await?;
     tools.migrate_up().await?;
     let made = tools
         .accounts()
@@ -167,7 +174,7 @@ fn read_password(from_stdin: bool) -> anyhow::Result<SecretString> {
 }
 
 async fn verify(config: &Config) -> anyhow::Result<ExitCode> {
-    let tools = tools(config).await?;
+    let tools = tools(config, false).await?;
     let report = tools.verify().await?;
     tools.close().await;
     let mut text = format!(
@@ -213,7 +220,7 @@ async fn verify(config: &Config) -> anyhow::Result<ExitCode> {
 }
 
 async fn accept_gap(stream: &str, config: &Config) -> anyhow::Result<ExitCode> {
-    let tools = tools(config).await?;
+    let tools = tools(config, false).await?;
     let accepted = tools.accept_gaps(stream).await?;
     tools.close().await;
     if accepted == 0 {

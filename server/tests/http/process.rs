@@ -158,6 +158,72 @@ fn the_first_administrators_password_is_shown_once_and_works() {
     );
 }
 
+#[test]
+fn an_address_in_use_is_named_and_does_not_cost_the_first_administrators_password() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = tempfile::tempdir().unwrap();
+    let settings = [
+        ("TERSE_DATA_DIR", data.path().to_str().unwrap()),
+        ("TERSE_ADMIN_EMAIL", UNSET),
+        ("TERSE_ADMIN_PASSWORD", UNSET),
+    ];
+    let mut first = settings.to_vec();
+    first.push(("TERSE_LISTEN", &address));
+    let told = refusal(&first);
+    assert!(told.contains(&address) && told.contains("in use"), "{told}");
+    let server = Server::start(&settings);
+    until("the password is shown", || {
+        server.log().contains("  password  ").then_some(())
+    });
+}
+
+#[test]
+fn a_start_that_was_cut_short_leaves_no_half_written_secret() {
+    let data = tempfile::tempdir().unwrap();
+    let secrets = data.path().join("secrets");
+    fs::create_dir(&secrets).unwrap();
+    // What a start leaves that is killed before the secret has its name.
+    fs::write(secrets.join("jwt.new"), "abc").unwrap();
+    let server = Server::start(&[("TERSE_DATA_DIR", data.path().to_str().unwrap())]);
+    server.get("/links").expect(200);
+    let secret = fs::read_to_string(secrets.join("jwt")).unwrap();
+    assert_eq!(secret.len(), 43);
+    assert!(!secrets.join("jwt.new").exists());
+}
+
+#[test]
+fn a_directory_that_everybody_writes_to_does_not_become_private() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("tmp");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+    let path = shared.to_str().unwrap();
+    let told = refusal(&[("TERSE_DATA_DIR", path)]);
+    assert!(told.contains(path), "{told}");
+    let mode = fs::metadata(&shared).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o1777, "{mode:o}");
+    assert_eq!(fs::read_dir(&shared).unwrap().count(), 0);
+}
+
+#[test]
+fn commands_beside_the_server_make_no_data_where_there_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("mistyped");
+    for arguments in [
+        &["verify"][..],
+        &["migrate", "status"],
+        &["migrate", "down", "--yes-delete-data"],
+        &["spool", "accept-gap", "00000000000000000000000000000000"],
+    ] {
+        let output = run(arguments, &[("TERSE_DATA_DIR", data.to_str().unwrap())]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        assert!(told.contains("mistyped"), "{arguments:?}: {told}");
+        assert!(!data.exists(), "{arguments:?}");
+    }
+}
+
 /// Starts a server that has to refuse; returns what it says.
 #[track_caller]
 fn refusal(settings: &[(&str, &str)]) -> String {
