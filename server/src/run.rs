@@ -20,7 +20,7 @@ use crate::api;
 use crate::app::{App, Limits};
 use crate::config::{ClickDurability, Config, OnUnrecordable, VisitorEpoch};
 use crate::edge::Edge;
-use crate::secrets::{jwt_secret, private_dir};
+use crate::secrets::{data_dir, jwt_secret};
 use crate::tokens::Tokens;
 
 /// However things stand, the process ends this long after it was asked to.
@@ -58,12 +58,13 @@ pub fn builder(config: &Config) -> anyhow::Result<TerseBuilder> {
 pub async fn serve(config: Config) -> anyhow::Result<bool> {
     // Whatever this process makes is its owner's alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    private_dir(&config.data_dir).with_context(|| {
-        format!(
-            "cannot make the data directory {}",
-            config.data_dir.display()
-        )
-    })?;
+    // Before anything is made: the password of the first administrator is shown once, so nothing
+    // foreseeable may fail between its making and its showing.
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listen: cannot bind {}", config.listen))?;
+    let signals = StopSignals::listen().context("cannot receive signals")?;
+    data_dir(&config.data_dir)?;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let secret = jwt_secret(&config, &*entropy)?;
     let terse = builder(&config)?
@@ -90,10 +91,6 @@ pub async fn serve(config: Config) -> anyhow::Result<bool> {
         config.public_url.clone(),
         &*entropy,
     );
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("listen: cannot bind {}", config.listen))?;
-    let signals = StopSignals::listen().context("cannot receive signals")?;
     greet(&config, listener.local_addr()?, admin.as_ref());
     let healthy = serve_until_stopped(listener, config.max_connections, app, signals).await;
     terse.close().await;
