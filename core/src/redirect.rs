@@ -123,7 +123,7 @@ impl Redirector {
             return Ok(Resolution::NotFound);
         };
         // Loading it may have taken a while.
-        let now = now.max(destination.loaded_at());
+        let now = self.clock.now();
         let limit = match access(&destination, now) {
             Access::Open => None,
             Access::Limited(limit) => Some(limit),

@@ -4,6 +4,9 @@ mod checks;
 mod list;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::model::{
     Clock, Entropy, FieldError, Link, LinkChanges, LinkFilter, LinkId, LinkState, LinkStatus,
@@ -24,6 +27,7 @@ pub struct Links {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     slug_length: u8,
+    turns: Arc<[Mutex<()>]>,
 }
 
 /// Why a link was not made, found or changed.
@@ -40,6 +44,9 @@ pub enum LinkError {
     /// Unknown, deleted, or of another workspace.
     #[error("there is no such link")]
     NotFound,
+    /// Others changed the link again and again in the meantime.
+    #[error("the link is being changed by too many at once")]
+    Contended,
     /// Only administrators block and unblock links.
     #[error("blocking and unblocking links needs the permission links:block")]
     MayNotBlock,
@@ -56,6 +63,10 @@ impl From<FieldError> for LinkError {
 // A slug of seven symbols is taken once in billions of times; after some bad luck it gets longer.
 const GENERATE_ATTEMPTS: u8 = 5;
 const UPDATE_ATTEMPTS: u8 = 8;
+// Changes of one link on one node take turns, so that only other nodes make one try again. A change
+// that cannot get its turn, because the database is slow, tries without.
+const TURNS: i64 = 64;
+const TURN_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Links {
     pub(crate) fn new(
@@ -73,6 +84,7 @@ impl Links {
             clock,
             entropy,
             slug_length,
+            turns: (0..TURNS).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -207,6 +219,7 @@ impl Links {
         id: LinkId,
         changes: LinkChanges,
     ) -> Result<Link, LinkError> {
+        let _turn = self.turn(id).await;
         for _ in 0..UPDATE_ATTEMPTS {
             let current = self.row(*workspace, id).await?;
             let wanted = checks::apply(&current, changes.clone(), &self.target_policy())?;
@@ -214,11 +227,12 @@ impl Links {
                 return Ok(self.shown(stored));
             }
         }
-        Err(LinkError::Store(StoreError::Taken))
+        Err(LinkError::Contended)
     }
 
     /// Deletes a link. Its clicks stay counted; its slug is retired.
     pub async fn delete(&self, workspace: &WorkspaceId, id: LinkId) -> Result<(), LinkError> {
+        let _turn = self.turn(id).await;
         for _ in 0..UPDATE_ATTEMPTS {
             let current = self.row(*workspace, id).await?;
             let mut deleted = current.clone();
@@ -227,7 +241,7 @@ impl Links {
                 return Ok(());
             }
         }
-        Err(LinkError::Store(StoreError::Taken))
+        Err(LinkError::Contended)
     }
 
     /// Stores `changed` in place of `current`; `None` when somebody else was faster.
@@ -245,6 +259,13 @@ impl Links {
         }
         change.published(&changed);
         Ok(Some(changed))
+    }
+
+    async fn turn(&self, id: LinkId) -> Option<MutexGuard<'_, ()>> {
+        let turn = usize::try_from(id.number().rem_euclid(TURNS)).unwrap_or(0);
+        tokio::time::timeout(TURN_PATIENCE, self.turns[turn].lock())
+            .await
+            .ok()
     }
 
     async fn row(&self, workspace: WorkspaceId, id: LinkId) -> Result<LinkRow, LinkError> {

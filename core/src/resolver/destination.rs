@@ -53,10 +53,6 @@ impl Destination {
         }
     }
 
-    pub(crate) fn loaded_at(&self) -> Timestamp {
-        Timestamp::from_millis(self.loaded_at.load(Ordering::Relaxed))
-    }
-
     /// Notes that the database still says the same at `now`. Returns whether it does: a version
     /// alone does not tell, since a database that was put back gives it again.
     pub(crate) fn confirm(&self, row: &LinkRow, now: Timestamp) -> bool {
@@ -71,9 +67,13 @@ impl Destination {
     }
 
     /// How long it has been in memory; up to an eighth more, so that links that were loaded together
-    /// are not revalidated together.
+    /// are not revalidated together. For ever when the clock has been set back since.
     pub(crate) fn age(&self, now: Timestamp) -> Duration {
-        let age = now.since(self.loaded_at());
+        let loaded_at = Timestamp::from_millis(self.loaded_at.load(Ordering::Relaxed));
+        if now < loaded_at {
+            return Duration::MAX;
+        }
+        let age = now.since(loaded_at);
         age + age / 64 * u32::try_from(self.link.number().rem_euclid(8)).unwrap_or(0)
     }
 

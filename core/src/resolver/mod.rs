@@ -2,7 +2,7 @@
 //!
 //! An entry is served for [`FRESH_FOR`] and revalidated in the background after that, for as long
 //! as the database cannot answer. Loads of one slug are shared. A load that began before a change
-//! never overwrites what the change published: both go through the lock of `loads`.
+//! never overwrites what the change published: both go through the lock of `under_way`.
 
 mod destination;
 
@@ -97,9 +97,24 @@ pub(crate) struct Resolver {
     clock: Arc<dyn Clock>,
     present: Cache<SlugKey, Arc<Destination>>,
     absent: Cache<SlugKey, Timestamp>,
-    /// Loads under way. Short critical sections, no await inside: a std mutex.
-    loads: Mutex<HashMap<SlugKey, Load>>,
+    /// Short critical sections, no await inside: std mutexes.
+    under_way: Mutex<UnderWay>,
     stale: Mutex<Stale>,
+}
+
+/// What is being read and written at this moment.
+#[derive(Debug, Default)]
+struct UnderWay {
+    loads: HashMap<SlugKey, Load>,
+    changes: HashMap<SlugKey, Changes>,
+}
+
+/// Changes of one slug that are under way.
+#[derive(Debug, Default)]
+struct Changes {
+    count: usize,
+    /// There was another at some time: the order in which they end need not be that of the database.
+    overlapping: bool,
 }
 
 /// Entries past their time that wait to be asked for, many in one query: a node's links grow old
@@ -123,7 +138,7 @@ impl Resolver {
                 })
                 .build(),
             absent: Cache::new(ABSENT_SLUGS),
-            loads: Mutex::default(),
+            under_way: Mutex::default(),
             stale: Mutex::default(),
         }
     }
@@ -146,7 +161,7 @@ impl Resolver {
             return Ok(Some(destination));
         }
         if let Some(since) = self.absent.get(&key)
-            && now.since(since) < ABSENT_FOR
+            && is_within(ABSENT_FOR, since, now)
         {
             return Ok(None);
         }
@@ -187,8 +202,10 @@ impl Resolver {
 
     async fn reload(&self, asked: &[(SlugKey, Arc<Destination>)]) {
         let loads: Vec<Load> = {
-            let mut loads = self.loads();
-            let of = |(key, _): &(SlugKey, _)| Arc::clone(loads.entry(key.clone()).or_default());
+            let mut under_way = self.under_way();
+            let of = |(key, _): &(SlugKey, _)| {
+                Arc::clone(under_way.loads.entry(key.clone()).or_default())
+            };
             asked.iter().map(of).collect()
         };
         let ids: Vec<LinkId> = asked.iter().map(|(_, stale)| stale.link).collect();
@@ -197,11 +214,12 @@ impl Resolver {
                 let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
                 let now = self.clock.now();
                 for ((key, stale), load) in asked.iter().zip(&loads) {
-                    let row = rows.remove(&stale.link);
-                    if row.as_ref().is_some_and(|row| stale.confirm(row, now)) {
-                        end_load(&mut self.loads(), key, load);
-                    } else {
-                        let _ = self.finish(key, load, Ok(row));
+                    match rows.remove(&stale.link) {
+                        Some(row) if stale.confirm(&row, now) => {
+                            self.under_way().end_load(key, load);
+                        }
+                        Some(row) => drop(self.finish(key, load, Ok(Some(row)))),
+                        None => self.forget(key, load),
                     }
                 }
             }
@@ -212,14 +230,14 @@ impl Resolver {
                     "links in memory could not be revalidated"
                 );
                 for ((key, _), load) in asked.iter().zip(&loads) {
-                    end_load(&mut self.loads(), key, load);
+                    self.under_way().end_load(key, load);
                 }
             }
         }
     }
 
     async fn load(&self, key: SlugKey) -> Found {
-        let load = Arc::clone(self.loads().entry(key.clone()).or_default());
+        let load = Arc::clone(self.under_way().loads.entry(key.clone()).or_default());
         let found = load
             .get_or_init(|| async {
                 let row = self.store.link_by_slug(key.domain, &key.folded).await;
@@ -236,20 +254,21 @@ impl Resolver {
         load: &Load,
         row: Result<Option<LinkRow>, StoreError>,
     ) -> Found {
-        let mut loads = self.loads();
-        let current = end_load(&mut loads, key, load);
+        let mut under_way = self.under_way();
+        let current = under_way.end_load(key, load);
         let now = self.clock.now();
         match row {
             Ok(Some(row)) => {
                 let destination = Arc::new(Destination::of(&row, now));
                 if current {
-                    self.keep_newer(key, &destination);
+                    // Read after all that was published, and so in force even if its version is lower:
+                    // a database may have been put back.
+                    self.keep(key, &destination);
                 }
                 Ok(Some(destination))
             }
             Ok(None) => {
                 if current {
-                    self.present.invalidate(&key.borrowed());
                     self.absent.insert(key.clone(), now);
                 }
                 Ok(None)
@@ -267,21 +286,60 @@ impl Resolver {
     fn keep_newer(&self, key: &SlugKey, destination: &Arc<Destination>) {
         let kept = self.present.get(&key.borrowed());
         if kept.is_none_or(|kept| kept.version <= destination.version) {
-            self.present.insert(key.clone(), Arc::clone(destination));
+            self.keep(key, destination);
         }
+    }
+
+    fn keep(&self, key: &SlugKey, destination: &Arc<Destination>) {
+        self.present.insert(key.clone(), Arc::clone(destination));
         self.absent.invalidate(&key.borrowed());
+    }
+
+    /// The link that memory holds is not in the database any more; whether another has its slug, the
+    /// next redirect asks.
+    fn forget(&self, key: &SlugKey, load: &Load) {
+        let mut under_way = self.under_way();
+        if under_way.end_load(key, load) {
+            self.present.invalidate(&key.borrowed());
+        }
     }
 
     /// Announces a change of whatever holds this slug. Until it is published, or if it never is,
     /// nothing that was loaded meanwhile is kept.
     pub(crate) fn changing(self: &Arc<Self>, domain: DomainId, folded: &str) -> Changing {
+        let key = SlugKey {
+            domain,
+            folded: folded.into(),
+        };
+        let mut under_way = self.under_way();
+        let changes = under_way.changes.entry(key.clone()).or_default();
+        changes.count += 1;
+        changes.overlapping |= changes.count > 1;
+        drop(under_way);
         Changing {
             resolver: Arc::clone(self),
-            key: SlugKey {
-                domain,
-                folded: folded.into(),
-            },
-            published: false,
+            key,
+            made: None,
+        }
+    }
+
+    /// Ends a change: what it made comes into force, unless another may have made something newer.
+    fn changed(&self, key: &SlugKey, made: Option<Arc<Destination>>) {
+        let mut under_way = self.under_way();
+        under_way.loads.remove(key);
+        let mut alone = true;
+        if let Some(changes) = under_way.changes.get_mut(key) {
+            alone = !changes.overlapping;
+            changes.count -= 1;
+            if changes.count == 0 {
+                under_way.changes.remove(key);
+            }
+        }
+        if let Some(destination) = made.filter(|_| alone) {
+            self.keep_newer(key, &destination);
+        } else {
+            self.present.invalidate(&key.borrowed());
+            self.absent.invalidate(&key.borrowed());
         }
     }
 
@@ -294,48 +352,109 @@ impl Resolver {
         self.stale.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn loads(&self) -> MutexGuard<'_, HashMap<SlugKey, Load>> {
-        self.loads.lock().unwrap_or_else(PoisonError::into_inner)
+    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Takes a load off the list. Returns whether nothing was published since it began.
-fn end_load(loads: &mut HashMap<SlugKey, Load>, key: &SlugKey, load: &Load) -> bool {
-    let current = loads.get(key).is_some_and(|other| Arc::ptr_eq(other, load));
-    if current {
-        loads.remove(key);
+impl UnderWay {
+    /// Takes a load off the list. Returns whether nothing was published since it began.
+    fn end_load(&mut self, key: &SlugKey, load: &Load) -> bool {
+        let current = self
+            .loads
+            .get(key)
+            .is_some_and(|other| Arc::ptr_eq(other, load));
+        if current {
+            self.loads.remove(key);
+        }
+        current
     }
-    current
 }
 
-/// A change under way; dropped unpublished (an error, a cancelled request), it makes memory forget
-/// the slug, so that the next redirect asks the database.
+/// Whether `now` is less than `time` after `begun`, and not before it: clocks are set back.
+fn is_within(time: Duration, begun: Timestamp, now: Timestamp) -> bool {
+    now >= begun && now.since(begun) < time
+}
+
+/// A change under way; dropped unpublished (an error, a cancelled request), or when others of the same
+/// slug ran beside it, it makes memory forget the slug, so that the next redirect asks the database.
 #[derive(Debug)]
 pub(crate) struct Changing {
     resolver: Arc<Resolver>,
     key: SlugKey,
-    published: bool,
+    made: Option<Arc<Destination>>,
 }
 
 impl Changing {
     /// Puts the changed link in force on this node.
     pub(crate) fn published(mut self, row: &LinkRow) {
-        let destination = Arc::new(Destination::of(row, self.resolver.clock.now()));
-        let mut loads = self.resolver.loads();
-        loads.remove(&self.key);
-        self.resolver.keep_newer(&self.key, &destination);
-        drop(loads);
-        self.published = true;
+        let now = self.resolver.clock.now();
+        self.made = Some(Arc::new(Destination::of(row, now)));
     }
 }
 
 impl Drop for Changing {
     fn drop(&mut self) {
-        if !self.published {
-            let mut loads = self.resolver.loads();
-            loads.remove(&self.key);
-            self.resolver.present.invalidate(&self.key.borrowed());
-            self.resolver.absent.invalidate(&self.key.borrowed());
+        self.resolver.changed(&self.key, self.made.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{LinkId, LinkState, ManualClock, WorkspaceId};
+    use crate::store::{DatabaseUrl, PoolPurpose};
+
+    fn version(version: i64) -> LinkRow {
+        let at = Timestamp::MIN;
+        LinkRow {
+            id: LinkId::from_number(1),
+            workspace_id: WorkspaceId::from_number(1),
+            domain_id: DomainId::from_number(1),
+            host: "go.example".to_owned(),
+            slug: "raced".to_owned(),
+            target_url: "https://example.com/".to_owned(),
+            title: None,
+            notes: None,
+            state: LinkState::Active,
+            redirect_status: 302,
+            forward_query: true,
+            starts_at: None,
+            expires_at: None,
+            max_clicks: None,
+            version,
+            created_at: at,
+            updated_at: at,
+            created_by: None,
+            humans: 0,
+            last_clicked_at: None,
+            tags: Vec::new(),
         }
+    }
+
+    #[tokio::test]
+    async fn an_older_change_that_is_published_late_does_not_come_into_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(dir.path().join("terse.db"));
+        let store = Store::connect(&url, PoolPurpose::Requests).await.unwrap();
+        let clock = Arc::new(ManualClock::at(Timestamp::MIN));
+        let resolver = Arc::new(Resolver::new(store, clock));
+        let change = || resolver.changing(DomainId::from_number(1), "raced");
+        let kept = || {
+            let key = SlugRef {
+                domain: DomainId::from_number(1),
+                folded: "raced",
+            };
+            resolver.present.get(&key).map(|kept| kept.version)
+        };
+        let (older, newer, failing) = (change(), change(), change());
+        newer.published(&version(3));
+        drop(failing);
+        older.published(&version(2));
+        assert_eq!(kept(), None, "the database is asked");
+        change().published(&version(4));
+        assert_eq!(kept(), Some(4));
     }
 }

@@ -118,6 +118,26 @@ impl Installation {
             .unwrap()
     }
 
+    /// Changes the database behind the installation's back.
+    pub(crate) async fn sql(&self, statement: &'static str) {
+        match &self.database {
+            DatabaseUrl::Sqlite(path) => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+                let mut connection = sqlx::SqliteConnection::connect_with(&options)
+                    .await
+                    .unwrap();
+                connection.execute(statement).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            DatabaseUrl::Postgres(url) => {
+                let url = url.expose_secret();
+                let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+                connection.execute(statement).await.unwrap();
+                connection.close().await.unwrap();
+            }
+        }
+    }
+
     /// Waits until every recorded click is in the database.
     pub(crate) async fn folded(&self) {
         let waited = tokio::time::timeout(Duration::from_secs(20), async {

@@ -12,6 +12,9 @@ on_both_databases![
     states_decide_what_a_visitor_gets,
     the_visitors_query_is_forwarded_unless_switched_off,
     a_creation_an_edit_and_a_deletion_race_with_loads_and_the_next_redirect_is_right,
+    parallel_edits_and_failing_ones_leave_the_last_one_in_force,
+    a_link_that_the_database_does_not_know_any_more_is_forgotten,
+    a_clock_that_was_set_back_does_not_keep_an_old_target_in_force,
 ];
 
 async fn target(t: &Installation, path: &str) -> Resolution {
@@ -204,4 +207,69 @@ async fn a_creation_an_edit_and_a_deletion_race_with_loads_and_the_next_redirect
             "{round}"
         );
     }
+}
+
+async fn parallel_edits_and_failing_ones_leave_the_last_one_in_force(t: Installation) {
+    let link = t.link("contended").await;
+    for round in 0..25 {
+        let edits: Vec<_> = (0..16)
+            .map(|number| {
+                let (terse, workspace) = (t.terse.clone(), t.workspace);
+                tokio::spawn(async move {
+                    let changes = LinkChanges {
+                        target_url: Some(format!("https://example.com/{round}/{number}")),
+                        ..LinkChanges::default()
+                    };
+                    let changed = terse.links().update(&workspace, link.id, changes).await;
+                    changed.expect("every edit takes effect");
+                })
+            })
+            .collect();
+        for edit in edits {
+            edit.await.unwrap();
+        }
+        let stored = t.terse.links().get(&t.workspace, link.id).await.unwrap();
+        let next = target(&t, "/contended").await;
+        assert!(
+            leads_to(&next, &stored.target_url),
+            "{next:?} is not {}",
+            stored.target_url
+        );
+    }
+}
+
+/// Asks until it is answered as wanted: memory is refreshed behind the visitor's back.
+async fn comes_to(t: &Installation, path: &str, wanted: impl Fn(&Resolution) -> bool) -> bool {
+    for _ in 0..500 {
+        if wanted(&target(t, path).await) {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    false
+}
+
+async fn a_link_that_the_database_does_not_know_any_more_is_forgotten(t: Installation) {
+    // As after going back to a backup that is older than the link.
+    let link = t.link("restored").await;
+    target(&t, "/restored").await;
+    t.folded().await;
+    t.sql("DELETE FROM link_counters").await;
+    t.sql("DELETE FROM clicks").await;
+    t.sql("DELETE FROM links").await;
+    let gone = t.terse.links().get(&t.workspace, link.id).await;
+    assert!(gone.is_err());
+    t.clock.advance(Duration::from_secs(31));
+    assert!(comes_to(&t, "/restored", |found| *found == Resolution::NotFound).await);
+}
+
+async fn a_clock_that_was_set_back_does_not_keep_an_old_target_in_force(t: Installation) {
+    t.link("elsewhere").await;
+    target(&t, "/elsewhere").await;
+    t.clock.set(t.now().minus(Duration::from_hours(2)));
+    // As another node changes it.
+    t.sql("UPDATE links SET target_url = 'https://example.com/new', version = version + 1")
+        .await;
+    let new = |found: &Resolution| leads_to(found, "https://example.com/new");
+    assert!(comes_to(&t, "/elsewhere", new).await);
 }

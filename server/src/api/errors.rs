@@ -115,6 +115,7 @@ impl From<LinkError> for Problem {
                 "forbidden",
                 "Blocking and unblocking links needs the permission links:block.",
             ),
+            LinkError::Contended => Self::unavailable(),
             LinkError::Store(error) => error.into(),
         }
     }
