@@ -172,17 +172,13 @@ impl Capture {
     }
 
     /// Takes one of the link's clicks and stores it, in one transaction.
-    pub(crate) async fn record_limited(
-        &self,
-        payload: &[u8],
-        limit: i64,
-    ) -> Result<SlotOutcome, ResolveError> {
+    pub(crate) async fn record_limited(&self, payload: &[u8]) -> Result<SlotOutcome, ResolveError> {
         let rows = self.rows(payload).ok_or(ResolveError::Unavailable)?;
         let stream = self
             .direct_number()
             .await
             .ok_or(ResolveError::Unavailable)?;
-        match self.store.insert_limited_click(&rows, stream, limit).await {
+        match self.store.insert_limited_click(&rows, stream).await {
             Ok(true) => Ok(SlotOutcome::Taken),
             Ok(false) => Ok(SlotOutcome::UsedUp),
             Err(error) => {

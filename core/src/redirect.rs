@@ -86,7 +86,7 @@ pub(crate) struct Redirector {
 /// Whether a link can be followed now.
 enum Access {
     Open,
-    Limited(i64),
+    Limited,
     NotFound,
     Gone(GoneReason),
     Blocked,
@@ -108,7 +108,10 @@ fn access(destination: &Destination, now: Timestamp) -> Access {
     if destination.starts_at.is_some_and(|at| at > now) {
         return Access::NotFound;
     }
-    destination.max_clicks.map_or(Access::Open, Access::Limited)
+    match destination.max_clicks {
+        None => Access::Open,
+        Some(_) => Access::Limited,
+    }
 }
 
 impl Redirector {
@@ -124,9 +127,9 @@ impl Redirector {
         };
         // Loading it may have taken a while.
         let now = self.clock.now();
-        let limit = match access(&destination, now) {
-            Access::Open => None,
-            Access::Limited(limit) => Some(limit),
+        let limited = match access(&destination, now) {
+            Access::Open => false,
+            Access::Limited => true,
             Access::NotFound => return Ok(Resolution::NotFound),
             Access::Gone(reason) => return Ok(Resolution::Gone(reason)),
             Access::Blocked => return Ok(Resolution::Blocked),
@@ -139,21 +142,21 @@ impl Redirector {
             location,
         });
         if facts.head {
-            return Ok(if limit.is_some() {
+            return Ok(if limited {
                 Resolution::Withheld
             } else {
                 redirect
             });
         }
         let (classified, payload) = self.describe(&destination, facts, now);
-        let Some(limit) = limit else {
+        if !limited {
             self.capture.record(&payload).await?;
             return Ok(redirect);
-        };
+        }
         if classified.kind != Kind::Human {
             return Ok(Resolution::Withheld);
         }
-        match self.capture.record_limited(&payload, limit).await? {
+        match self.capture.record_limited(&payload).await? {
             SlotOutcome::Taken => Ok(redirect),
             SlotOutcome::UsedUp => {
                 destination.set_used_up();
@@ -172,7 +175,7 @@ impl Redirector {
                 target: destination.target.as_str().to_owned(),
                 title: destination.title.as_deref().map(str::to_owned),
             },
-            Access::Limited(_) => Preview::Withheld,
+            Access::Limited => Preview::Withheld,
             Access::NotFound => Preview::NotFound,
             Access::Gone(reason) => Preview::Gone(reason),
             Access::Blocked => Preview::Blocked,

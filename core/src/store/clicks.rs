@@ -209,21 +209,22 @@ impl Store {
     }
 
     /// Takes one of the link's `max_clicks` slots and stores the click, or does neither.
-    /// Returns whether a slot was free: the human counter itself is the count of used slots.
+    /// Returns whether a slot was free: the human counter itself is the count of used slots. How many
+    /// there are is read here too: another node may have changed the link since it was loaded.
     pub(crate) async fn insert_limited_click(
         &self,
         rows: &ClickRows,
         stream: i64,
-        max_clicks: i64,
     ) -> Result<bool, StoreError> {
         in_tx!(&self.db, |tx| {
             let taken = sqlx::query(
                 "UPDATE link_counters SET humans = humans + 1, last_clicked_at = $1 \
-                 WHERE link_id = $2 AND humans < $3",
+                 WHERE link_id = $2 AND humans < (SELECT COALESCE(l.max_clicks, $3) FROM links l \
+                 WHERE l.id = $2 AND l.state = 'active')",
             )
             .bind(rows.at[0])
             .bind(rows.link[0])
-            .bind(max_clicks)
+            .bind(i64::MAX)
             .execute(&mut *tx)
             .await?
             .rows_affected();

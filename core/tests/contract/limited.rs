@@ -8,6 +8,8 @@ on_both_databases![
     two_hundred_parallel_visitors_of_a_link_for_ten_make_ten_redirects,
     bots_previews_and_head_use_no_click_and_learn_no_target,
     a_raised_limit_opens_the_link_again,
+    a_limit_that_another_node_lowered_holds_at_once,
+    a_limited_link_that_another_node_deleted_takes_no_click,
 ];
 
 async fn limited(t: &Installation, max_clicks: i64) -> terse_core::model::Link {
@@ -88,4 +90,27 @@ async fn a_raised_limit_opens_the_link_again(t: Installation) {
         .unwrap();
     assert!(matches!(visit().await, Resolution::Redirect(_)));
     assert_eq!(visit().await, Resolution::Gone(GoneReason::Exhausted));
+}
+
+async fn a_limit_that_another_node_lowered_holds_at_once(t: Installation) {
+    limited(&t, 10).await;
+    let visit = async || t.terse.resolve(HOST, "/few", &person()).await.unwrap();
+    assert!(matches!(visit().await, Resolution::Redirect(_)));
+    t.sql("UPDATE links SET max_clicks = 2, version = version + 1")
+        .await;
+    assert!(matches!(visit().await, Resolution::Redirect(_)));
+    assert_eq!(visit().await, Resolution::Gone(GoneReason::Exhausted));
+}
+
+async fn a_limited_link_that_another_node_deleted_takes_no_click(t: Installation) {
+    let link = limited(&t, 10).await;
+    let visit = async || t.terse.resolve(HOST, "/few", &person()).await.unwrap();
+    assert!(matches!(visit().await, Resolution::Redirect(_)));
+    t.sql("UPDATE links SET state = 'deleted', version = version + 1")
+        .await;
+    assert!(matches!(visit().await, Resolution::Gone(_)));
+    t.sql("UPDATE links SET state = 'active', version = version + 1")
+        .await;
+    let read = t.terse.links().get(&t.workspace, link.id).await.unwrap();
+    assert_eq!(read.clicks, 1);
 }
