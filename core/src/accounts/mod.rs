@@ -137,7 +137,9 @@ impl Accounts {
         email: &str,
         password: &SecretString,
     ) -> Result<Grant, SignInError> {
-        if password.expose_secret().len() > password::MAX_BYTES || email.len() > MAX_EMAIL_BYTES {
+        // No account has such an address, and PostgreSQL has no text with NUL.
+        let impossible = email.len() > MAX_EMAIL_BYTES || email.contains('\0');
+        if impossible || password.expose_secret().len() > password::MAX_BYTES {
             return Err(SignInError::InvalidCredentials);
         }
         let user = self.store.user_by_email(&email_key(email)).await?;

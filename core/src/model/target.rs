@@ -1,5 +1,9 @@
 //! Targets: where a link leads. Spelling that parsers read differently is refused, not guessed.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
 use crate::model::FieldError;
@@ -72,7 +76,17 @@ impl TargetUrl {
             Some((base, fragment)) => (base, Some(fragment)),
             None => (&*self.0, None),
         };
-        let own = base.split_once('?').map_or("", |(_, own)| own);
+        // Also where most of it would be left out: what is long is not compared at all.
+        if query.len() > MAX_TARGET_BYTES {
+            return Err(QueryTooLong);
+        }
+        let own: HashSet<_> = base
+            .split_once('?')
+            .map_or("", |(_, own)| own)
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(key_of)
+            .collect();
         let mut whole = String::with_capacity(self.0.len() + query.len() + 1);
         whole.push_str(base);
         let mut separator = match base.split_once('?') {
@@ -81,8 +95,7 @@ impl TargetUrl {
             Some(_) => "&",
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let key = key_of(pair);
-            if own.split('&').any(|own| key_of(own) == key) {
+            if !own.is_empty() && own.contains(&key_of(pair)) {
                 continue;
             }
             whole.push_str(separator);
@@ -103,8 +116,15 @@ impl TargetUrl {
     }
 }
 
-fn key_of(pair: &str) -> &str {
-    pair.split_once('=').map_or(pair, |(key, _)| key)
+/// The key as whoever reads the query sees it: `%75tm_source` is `utm_source`.
+fn key_of(pair: &str) -> Cow<'_, [u8]> {
+    let key = pair.split_once('=').map_or(pair, |(key, _)| key);
+    let decoded: Cow<'_, [u8]> = percent_decode_str(key).into();
+    if key.contains('+') {
+        let spaced = key.replace('+', " ");
+        return Cow::Owned(percent_decode_str(&spaced).collect());
+    }
+    decoded
 }
 
 fn push_header_safe(whole: &mut String, text: &str) {
@@ -464,6 +484,13 @@ mod tests {
                 "https://x.example/?x=%0d%0aSet-Cookie:1",
             ),
             ("https://x.example/", "&&", "https://x.example/"),
+            ("https://x.example/", "=x", "https://x.example/?=x"),
+            // The same key, whoever spells it.
+            (
+                "https://x.example/?utm_source=us&a+b=1",
+                "%75tm_source=them&a%20b=2&A+B=3",
+                "https://x.example/?utm_source=us&a+b=1&A+B=3",
+            ),
             (
                 "https://x.example/",
                 "q=ä b",
@@ -475,6 +502,12 @@ mod tests {
         let long = format!("a={}", "x".repeat(9_000));
         assert_eq!(
             parse("https://x.example/").unwrap().with_query(&long),
+            Err(QueryTooLong)
+        );
+        // Nothing of it would be added, and comparing it all would take long.
+        let repeated = "a=1&".repeat(10_000);
+        assert_eq!(
+            parse("https://x.example/?a").unwrap().with_query(&repeated),
             Err(QueryTooLong)
         );
     }

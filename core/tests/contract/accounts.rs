@@ -13,6 +13,7 @@ on_both_databases![
     a_refresh_token_expires,
     of_fifty_parallel_first_administrators_none_is_made_beside_a_user,
     bad_accounts_are_refused_by_field,
+    an_address_that_no_account_can_have_signs_nobody_in,
 ];
 
 async fn a_user_signs_in_with_the_address_in_any_case(t: Installation) {
@@ -166,4 +167,14 @@ async fn bad_accounts_are_refused_by_field(t: Installation) {
         .create_user(account("ADA@EXAMPLE.COM", PASSWORD))
         .await;
     assert!(matches!(taken, Err(AccountError::EmailTaken)));
+}
+
+async fn an_address_that_no_account_can_have_signs_nobody_in(t: Installation) {
+    for email in ["ada@example.com\0", "\0", "", &"a".repeat(300)] {
+        let refused = t.terse.accounts().sign_in(email, &PASSWORD.into()).await;
+        assert!(
+            matches!(refused, Err(SignInError::InvalidCredentials)),
+            "{email:?}: {refused:?}"
+        );
+    }
 }
