@@ -9,6 +9,7 @@ use terse_core::model::{Entropy, random_bytes};
 use crate::client_address::TrustedProxies;
 use crate::limits::{Limiter, Rate};
 use crate::metrics::Metrics;
+use crate::misses::Misses;
 use crate::tokens::Tokens;
 
 /// The running server's state.
@@ -28,7 +29,7 @@ pub struct App {
 pub struct Limits {
     pub redirect: Limiter,
     /// Unknown slugs: keeps scanners out.
-    pub missing: Limiter,
+    pub missing: Misses,
     pub api: Limiter,
     pub auth: Limiter,
 }
@@ -42,7 +43,7 @@ impl Limits {
         let missing = MISSING.parse().unwrap_or(Rate::OFF);
         Self {
             redirect: Limiter::new(redirect),
-            missing: Limiter::new(missing),
+            missing: Misses::new(missing),
             api: Limiter::new(api),
             auth: Limiter::new(auth),
         }
@@ -50,9 +51,10 @@ impl Limits {
 
     /// Forgets addresses that have their full budget again. To be called every minute or so.
     pub fn forget_idle(&self) {
-        for limiter in [&self.redirect, &self.missing, &self.api, &self.auth] {
+        for limiter in [&self.redirect, &self.api, &self.auth] {
             limiter.forget_idle();
         }
+        self.missing.forget_idle();
     }
 }
 

@@ -13,6 +13,7 @@ pub mod edge;
 pub mod host;
 pub mod limits;
 pub mod metrics;
+pub mod misses;
 pub mod pages;
 mod patrol;
 pub mod problem;

@@ -173,6 +173,15 @@ impl<C: Clock> Limiter<C> {
         })
     }
 
+    /// What somebody is told who has to wait this long; `None` without a limit.
+    pub(crate) fn limited(&self, retry_after: Duration) -> Option<Limited> {
+        self.inner.as_ref().map(|inner| Limited {
+            retry_after,
+            quota: inner.quota,
+            window_secs: inner.window_secs,
+        })
+    }
+
     /// Forgets addresses that have their whole allowance again.
     pub fn forget_idle(&self) {
         if let Some(inner) = &self.inner {

@@ -37,6 +37,10 @@ pub async fn answer(app: &App, peer: IpAddr, request: &Parts) -> Response<Bytes>
         app.metrics.limited_redirects.up();
         return visit.limited(&limited);
     }
+    if let Err(limited) = app.limits.missing.may_look_up(client.into()) {
+        app.metrics.limited_missing.up();
+        return visit.limited(&limited);
+    }
     let Some(host) = host::named(&request.headers, &request.uri, request.version) else {
         app.metrics.refused.up();
         let refusal = Problem::malformed("The request must name one host.");
@@ -191,7 +195,8 @@ impl Visit<'_> {
     }
 
     fn not_found(&self, client: IpAddr) -> Response<Bytes> {
-        if let Err(limited) = self.app.limits.missing.check(client.into()) {
+        let misses = &self.app.limits.missing;
+        if let Err(limited) = misses.missed(client.into(), self.request.uri.path()) {
             self.app.metrics.limited_missing.up();
             return self.limited(&limited);
         }

@@ -145,13 +145,33 @@ fn someone_who_tries_slugs_is_stopped_before_the_hundredth() {
     let misses = statuses.iter().filter(|status| **status == 404).count();
     assert!((60..=65).contains(&misses), "{misses}");
     assert_eq!(statuses.last(), Some(&429));
-    let limited = std::iter::repeat_with(|| scanner.get("/guess"))
-        .take(10)
+    // A hit is told no more than a miss, until the wait that is announced is over.
+    let hit = (0..20)
+        .map(|number| {
+            scanner.get(&format!("/more-{number}"));
+            scanner.get("/known")
+        })
         .find(|answer| answer.status == 429)
-        .unwrap();
-    assert_limited(&limited, 60);
-    scanner.get("/known").expect(302);
+        .expect("known links are not told either");
+    assert_limited(&hit, 60);
+    assert_eq!(hit.header("location"), "");
+    server.visitor().get("/known").expect(302);
     server.visitor().get("/guess-1").problem(404);
+    let wait: u64 = hit.header("retry-after").parse().unwrap();
+    std::thread::sleep(Duration::from_secs(wait));
+    scanner.get("/known").expect(302);
+}
+
+#[test]
+fn a_crowd_behind_one_address_with_one_misprinted_link_can_follow_others() {
+    let server = Server::shared();
+    server.link("well-printed", &json!({}));
+    let office = server.visitor();
+    for _ in 0..100 {
+        office.get("/misprinted");
+        office.get("/well-printed").expect(302);
+    }
+    assert_limited(&office.get("/misprinted"), 60);
 }
 
 /// Whether tests that take many seconds are wanted.
