@@ -15,10 +15,14 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::sync::oneshot;
 
+/// What HTTP/2 writes at once without sending anything of an answer: a ping and a few settings.
+const CONTROL_BYTES: usize = 64;
+
 /// What happens on one connection, in counters that cost a request next to nothing.
 #[derive(Debug, Default)]
 pub struct Activity {
-    bytes: AtomicU64,
+    moves: AtomicU64,
+    progress: AtomicU64,
     read_since_request: AtomicBool,
     in_flight: AtomicU32,
     multiplexed: AtomicBool,
@@ -31,13 +35,20 @@ impl Activity {
         if multiplexed {
             self.multiplexed.store(true, Relaxed);
         }
+        up(&self.progress);
         self.in_flight.fetch_add(1, Relaxed);
         InFlight(self.clone())
     }
 
     /// Reads and writes so far, wrapping.
     pub(crate) fn moves(&self) -> u64 {
-        self.bytes.load(Relaxed)
+        self.moves.load(Relaxed)
+    }
+
+    /// Requests, and writes that are more than control frames, so far, wrapping: what tells a client
+    /// from one that keeps an HTTP/2 connection open with pings alone.
+    pub(crate) fn progress(&self) -> u64 {
+        self.progress.load(Relaxed)
     }
 
     /// Whether a request is being answered.
@@ -55,6 +66,11 @@ impl Activity {
     pub(crate) fn is_multiplexed(&self) -> bool {
         self.multiplexed.load(Relaxed)
     }
+}
+
+/// One task owns the connection, so a plain load and store count right.
+fn up(counter: &AtomicU64) {
+    counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
 }
 
 /// A request under way.
@@ -117,15 +133,14 @@ impl<T> Watched<T> {
         Self { inner, activity }
     }
 
-    fn moved(&self) {
-        // One task owns the connection, so a plain load and store count right.
-        let bytes = self.activity.bytes.load(Relaxed);
-        self.activity.bytes.store(bytes.wrapping_add(1), Relaxed);
-    }
-
     fn wrote(&self, poll: &Poll<io::Result<usize>>) {
-        if matches!(poll, Poll::Ready(Ok(n)) if *n > 0) {
-            self.moved();
+        if let Poll::Ready(Ok(bytes)) = poll {
+            if *bytes > 0 {
+                up(&self.activity.moves);
+            }
+            if *bytes > CONTROL_BYTES {
+                up(&self.activity.progress);
+            }
         }
     }
 }
@@ -139,7 +154,7 @@ impl<T: Read + Unpin> Read for Watched<T> {
         let poll = Pin::new(&mut self.inner).poll_read(cx, buf);
         // The end of the stream counts as well; the connection ends right after it.
         if matches!(poll, Poll::Ready(Ok(()))) {
-            self.moved();
+            up(&self.activity.moves);
             self.activity.read_since_request.store(true, Relaxed);
         }
         poll

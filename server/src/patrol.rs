@@ -125,6 +125,7 @@ impl Open {
 #[derive(Debug, Default)]
 struct Watch {
     moves: u64,
+    progress: u64,
     silent: Duration,
     head: Duration,
     answered_any: bool,
@@ -135,7 +136,15 @@ impl Watch {
         let moves = activity.moves();
         let busy = activity.is_busy();
         let moved = std::mem::replace(&mut self.moves, moves) != moves;
-        self.silent = if busy || moved {
+        let progress = activity.progress();
+        let progressed = std::mem::replace(&mut self.progress, progress) != progress;
+        // Pings keep a multiplexed connection moving for ever, whoever sends them.
+        let alive = if activity.is_multiplexed() {
+            progressed
+        } else {
+            moved
+        };
+        self.silent = if busy || alive {
             Duration::ZERO
         } else {
             self.silent + TICK
@@ -156,5 +165,56 @@ impl Watch {
 
     fn waste(&self) -> Duration {
         self.head.max(self.silent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::rt::{Read as _, ReadBuf, Write as _};
+    use std::pin::Pin;
+    use std::task::{Context, Waker};
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::connection::Watched;
+    use hyper_util::rt::TokioIo;
+
+    /// An HTTP/2 connection that has answered one request, and how long it lasts when the other end
+    /// makes it write so many bytes and read eight before each look; at most five minutes.
+    fn lifetime(written_each_time: usize) -> Option<Duration> {
+        let activity = Arc::new(Activity::default());
+        let (near, mut far) = duplex(1 << 20);
+        let mut near = Watched::new(TokioIo::new(near), Arc::clone(&activity));
+        drop(activity.request(true));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut watch = Watch::default();
+        (1..=120).map(|look| TICK * look).find(|_| {
+            let _ = tokio::io::AsyncWrite::poll_write(Pin::new(&mut far), &mut cx, &[0; 8]);
+            let mut buffer = [0; 64];
+            let mut buffer = ReadBuf::new(&mut buffer);
+            assert!(
+                Pin::new(&mut near)
+                    .poll_read(&mut cx, buffer.unfilled())
+                    .is_ready()
+            );
+            let bytes = vec![0; written_each_time];
+            assert!(Pin::new(&mut near).poll_write(&mut cx, &bytes).is_ready());
+            watch.look(&activity);
+            watch.is_over()
+        })
+    }
+
+    #[test]
+    fn a_multiplexed_connection_on_which_only_pings_move_is_closed_after_a_minute() {
+        let lived = lifetime(17).expect("it is closed");
+        assert!(
+            lived > IDLE_TIMEOUT && lived <= IDLE_TIMEOUT + 3 * TICK,
+            "{lived:?}"
+        );
+    }
+
+    #[test]
+    fn a_multiplexed_connection_that_is_sent_an_answer_stays() {
+        assert_eq!(lifetime(2_000), None);
     }
 }

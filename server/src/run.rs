@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hyper::service::service_fn;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::ExposeSecret as _;
 use terse_core::model::{Entropy, FirstAdmin, OsEntropy};
 use terse_core::spool::Durability;
@@ -25,6 +26,8 @@ use crate::tokens::Tokens;
 
 /// However things stand, the process ends this long after it was asked to.
 const LAST_MOMENT: Duration = Duration::from_secs(9);
+/// Files of the database and the spool, with much to spare.
+const OWN_FILES: u64 = 192;
 const FORGET_EVERY: Duration = Duration::from_mins(1);
 
 /// The domain as these settings describe it.
@@ -64,6 +67,7 @@ pub async fn serve(config: Config) -> anyhow::Result<bool> {
         .await
         .with_context(|| format!("listen: cannot bind {}", config.listen))?;
     let signals = StopSignals::listen().context("cannot receive signals")?;
+    let max_connections = connections_that_fit(config.max_connections);
     data_dir(&config.data_dir)?;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let secret = jwt_secret(&config, &*entropy)?;
@@ -92,10 +96,39 @@ pub async fn serve(config: Config) -> anyhow::Result<bool> {
         &*entropy,
     );
     greet(&config, listener.local_addr()?, admin.as_ref());
-    let healthy = serve_until_stopped(listener, config.max_connections, app, signals).await;
+    let healthy = serve_until_stopped(listener, max_connections, app, signals).await;
     terse.close().await;
     tracing::info!("stopped");
     Ok(healthy)
+}
+
+/// Raises the limit of open files as far as `wanted` connections need and the system allows; returns
+/// how many leave enough for the database and the spool, which must never lack a file.
+fn connections_that_fit(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let needed = u64::try_from(wanted).map_or(u64::MAX, |wanted| wanted.saturating_add(OWN_FILES));
+    let allowed = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
+    let mut open_files = limit.current.unwrap_or(u64::MAX);
+    if open_files < allowed {
+        let raised = Rlimit {
+            current: Some(allowed),
+            maximum: limit.maximum,
+        };
+        match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => open_files = allowed,
+            Err(error) => tracing::debug!(%error, "the limit of open files stays as it is"),
+        }
+    }
+    let room = open_files - OWN_FILES.min(open_files / 2);
+    let fitting = wanted.min(usize::try_from(room).unwrap_or(usize::MAX));
+    if fitting < wanted {
+        tracing::warn!(
+            open_files,
+            max_connections = fitting,
+            "fewer connections than configured: the limit of open files is low"
+        );
+    }
+    fitting
 }
 
 async fn serve_until_stopped(

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::answer::Answer;
 use crate::raw;
-use crate::server::{Server, Visitor};
+use crate::server::{OPEN_FILES, Server, Visitor};
 
 /// Headers in which people claim addresses.
 const CLAIMS: [&str; 6] = [
@@ -263,4 +263,19 @@ fn when_every_place_is_taken_an_idle_connection_makes_room_for_a_visitor() {
     }
     assert!(started.elapsed() < Duration::from_secs(20));
     drop(idle);
+}
+
+#[test]
+fn connections_never_take_the_files_that_the_database_and_the_spool_need() {
+    let server = Server::start(&[(OPEN_FILES, "300")]);
+    server.link("crowded", &json!({}));
+    let crowd: Vec<_> = (0..400).map(|_| raw::connect(server.address)).collect();
+    let mut visitor = raw::connect(server.address);
+    visitor
+        .write_all(b"GET /crowded HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    assert_eq!(raw::read(&mut visitor).unwrap().status, 302);
+    let files = server.open_files();
+    assert!(files < 200, "{files} of 300 are open");
+    drop(crowd);
 }

@@ -27,6 +27,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// In place of a value: this setting of all tests does not apply.
 pub(crate) const UNSET: &str = "(unset)";
 
+/// In place of a setting's name: how many files the process may open.
+pub(crate) const OPEN_FILES: &str = "(open files)";
+
 pub(crate) struct Server {
     dir: Arc<TempDir>,
     settings: Vec<(String, String)>,
@@ -37,7 +40,16 @@ pub(crate) struct Server {
 
 /// A command of the server in `dir`, free of this process's own settings.
 fn command(dir: &TempDir, settings: &[(String, String)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_terse-server"));
+    let server = env!("CARGO_BIN_EXE_terse-server");
+    let open_files = settings.iter().find(|(name, _)| name == OPEN_FILES);
+    let mut command = if let Some((_, limit)) = open_files {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -n {limit} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, server]);
+        shell
+    } else {
+        Command::new(server)
+    };
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TERSE_") {
             command.env_remove(name);
@@ -52,6 +64,9 @@ fn command(dir: &TempDir, settings: &[(String, String)]) -> Command {
         .env("TERSE_ADMIN_PASSWORD", PASSWORD)
         .stdin(Stdio::null());
     for (name, value) in settings {
+        if name == OPEN_FILES {
+            continue;
+        }
         if value == UNSET {
             command.env_remove(name);
         } else {
@@ -128,6 +143,12 @@ impl Server {
 
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// Files that the process has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.process.id());
+        std::fs::read_dir(path).unwrap().count()
     }
 
     /// SIGTERM, once the server answers.
