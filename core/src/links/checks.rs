@@ -19,8 +19,22 @@ pub(super) struct Draft {
     pub(super) redirect_status: RedirectStatus,
 }
 
+/// The fields of a link that can be refused, in the order in which refusals are told.
+const FIELDS: [&str; 11] = [
+    "target_url",
+    "slug",
+    "domain",
+    "title",
+    "notes",
+    "tags",
+    "redirect_status",
+    "starts_at",
+    "expires_at",
+    "max_clicks",
+    "status",
+];
+
 /// Collects refusals, so that one answer names them all.
-#[derive(Default)]
 struct Refusals(Vec<FieldError>);
 
 impl Refusals {
@@ -28,13 +42,15 @@ impl Refusals {
         result.map_err(|error| self.0.push(error)).ok()
     }
 
-    fn into_error(self) -> LinkError {
+    fn into_error(mut self) -> LinkError {
+        let place = |error: &FieldError| FIELDS.iter().position(|field| *field == error.field);
+        self.0.sort_by_key(place);
         LinkError::Refused(self.0)
     }
 }
 
 pub(super) fn draft(new: &NewLink, site: &Site, policy: &TargetPolicy) -> Result<Draft, LinkError> {
-    let mut refusals = Refusals::default();
+    let mut refusals = Refusals(new.unreadable.clone());
     let target = refusals.keep(TargetUrl::parse("target_url", &new.target_url, policy));
     let slug = new
         .slug
@@ -77,7 +93,7 @@ pub(super) fn apply(
     changes: LinkChanges,
     policy: &TargetPolicy,
 ) -> Result<LinkRow, LinkError> {
-    let mut refusals = Refusals::default();
+    let mut refusals = Refusals(changes.unreadable);
     let mut row = current.clone();
     if let Some(target) = &changes.target_url
         && let Some(target) = refusals.keep(TargetUrl::parse("target_url", target, policy))

@@ -179,6 +179,8 @@ pub struct NewLink {
     pub starts_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
     pub max_clicks: Option<i64>,
+    /// Fields that could not even be read; refused together with what creation refuses.
+    pub unreadable: Vec<FieldError>,
 }
 
 impl NewLink {
@@ -236,6 +238,8 @@ pub struct LinkChanges {
     pub status: Option<String>,
     /// Whether whoever asks may block and unblock.
     pub may_block: bool,
+    /// Fields that could not even be read; refused together with what the change refuses.
+    pub unreadable: Vec<FieldError>,
 }
 
 /// Which links a list shows, and in which order.

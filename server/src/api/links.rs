@@ -121,7 +121,7 @@ impl LinksApi {
         caller: Caller,
         body: Body<NewLinkBody>,
     ) -> Result<Created, Problem> {
-        let new = new_link(body.0).map_err(Problem::refused)?;
+        let new = new_link(body.0);
         let links = app.terse.links();
         let link = links
             .create(&caller.0.workspace, Some(caller.0.user), new)
@@ -223,7 +223,7 @@ impl LinksApi {
         body: Body<LinkChangesBody>,
     ) -> Result<Json<LinkBody>, Problem> {
         let id = link_id(&id)?;
-        let mut changes = changes(body.0).map_err(Problem::refused)?;
+        let mut changes = changes(body.0);
         changes.may_block = caller.0.role == InstanceRole::Admin;
         let link = app
             .terse
@@ -277,11 +277,11 @@ fn number(field: &'static str, text: Option<String>, refused: &mut Vec<FieldErro
         .ok()
 }
 
-fn new_link(body: NewLinkBody) -> Result<NewLink, Vec<FieldError>> {
-    let mut refused = Vec::new();
-    let new = NewLink {
-        starts_at: time("starts_at", body.starts_at.0.take(), &mut refused),
-        expires_at: time("expires_at", body.expires_at.0.take(), &mut refused),
+fn new_link(body: NewLinkBody) -> NewLink {
+    let mut unreadable = Vec::new();
+    NewLink {
+        starts_at: time("starts_at", body.starts_at.0.take(), &mut unreadable),
+        expires_at: time("expires_at", body.expires_at.0.take(), &mut unreadable),
         target_url: body.target_url,
         slug: body.slug.0.take(),
         domain: body.domain.0.take(),
@@ -291,11 +291,7 @@ fn new_link(body: NewLinkBody) -> Result<NewLink, Vec<FieldError>> {
         redirect_status: body.redirect_status.0.take(),
         forward_query: body.forward_query.0.take(),
         max_clicks: body.max_clicks.0.take(),
-    };
-    if refused.is_empty() {
-        Ok(new)
-    } else {
-        Err(refused)
+        unreadable,
     }
 }
 
@@ -321,9 +317,9 @@ fn time_change(
     }
 }
 
-fn changes(body: LinkChangesBody) -> Result<LinkChanges, Vec<FieldError>> {
-    let mut refused = Vec::new();
-    let changes = LinkChanges {
+fn changes(body: LinkChangesBody) -> LinkChanges {
+    let mut unreadable = Vec::new();
+    LinkChanges {
         target_url: body.target_url,
         title: change(body.title),
         notes: change(body.notes),
@@ -334,16 +330,12 @@ fn changes(body: LinkChangesBody) -> Result<LinkChanges, Vec<FieldError>> {
         },
         redirect_status: body.redirect_status,
         forward_query: body.forward_query,
-        starts_at: time_change("starts_at", body.starts_at, &mut refused),
-        expires_at: time_change("expires_at", body.expires_at, &mut refused),
+        starts_at: time_change("starts_at", body.starts_at, &mut unreadable),
+        expires_at: time_change("expires_at", body.expires_at, &mut unreadable),
         max_clicks: change(body.max_clicks),
         status: body.status,
         may_block: false,
-    };
-    if refused.is_empty() {
-        Ok(changes)
-    } else {
-        Err(refused)
+        unreadable,
     }
 }
 

@@ -303,3 +303,60 @@ fn numbers_and_times_out_of_bounds_are_refused() {
     }
     assert_eq!(server.get(&path_of(&link)).expect(200).json(), link);
 }
+
+/// The fields that a problem names, in its order.
+fn refused_fields(problem: &Value) -> Vec<&str> {
+    let errors = problem["errors"].as_array().unwrap();
+    errors
+        .iter()
+        .map(|error| error["field"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn unreadable_times_of_a_new_link_are_told_with_all_else_that_is_refused() {
+    let server = Server::shared();
+    let body = json!({
+        "max_clicks": 0, "expires_at": "tomorrow", "starts_at": "now", "redirect_status": 200,
+        "tags": [""], "title": "a\0b", "slug": "no/slug", "target_url": "ftp://example.com/",
+    });
+    let problem = server.post("/links", &body).problem(422);
+    let fields = [
+        "target_url",
+        "slug",
+        "title",
+        "tags",
+        "redirect_status",
+        "starts_at",
+        "expires_at",
+        "max_clicks",
+    ];
+    assert_eq!(refused_fields(&problem), fields);
+    let only_time = json!({"target_url": "https://example.com/", "expires_at": "tomorrow"});
+    assert_eq!(
+        server.post("/links", &only_time).refused("expires_at"),
+        "time_invalid"
+    );
+}
+
+#[test]
+fn unreadable_times_of_a_change_are_told_with_all_else_that_is_refused_and_nothing_changes() {
+    let server = Server::shared();
+    let link = server.link("bad-times", &json!({"starts_at": "2030-01-01T00:00:00Z"}));
+    let changes = json!({
+        "status": "expired", "max_clicks": 0, "expires_at": "tomorrow", "starts_at": "now",
+        "target_url": "ftp://example.com/", "notes": "would be fine",
+    });
+    let problem = server.patch(&path_of(&link), &changes).problem(422);
+    let fields = [
+        "target_url",
+        "starts_at",
+        "expires_at",
+        "max_clicks",
+        "status",
+    ];
+    assert_eq!(refused_fields(&problem), fields);
+    assert_eq!(server.get(&path_of(&link)).expect(200).json(), link);
+    let unknown = "/links/0000000000000";
+    server.patch(unknown, &changes).problem(404);
+}

@@ -136,7 +136,11 @@ fn unusable_settings_are_refused_by_name() {
         let dir = fresh.path().join("data");
         let (status, text) = node.run(
             &[],
-            &[("TERSE_DATA_DIR", dir.to_str().unwrap()), (name, value)],
+            &[
+                ("TERSE_DATA_DIR", dir.to_str().unwrap()),
+                ("TERSE_LISTEN", "127.0.0.1:0"),
+                (name, value),
+            ],
         );
         assert_eq!(status, Some(1), "{name}={value}: {text}");
         assert!(text.contains(word), "{name}={value}: {text}");
