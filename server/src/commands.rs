@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use secrecy::SecretString;
 use terse_core::accounts::AccountError;
 use terse_core::model::{InstanceRole, NewUser};
-use terse_core::{MigrationState, Tools};
+use terse_core::{MigrationState, TerseBuilder, Tools};
 use tracing_subscriber::EnvFilter;
 
 use crate::api;
@@ -17,6 +17,14 @@ use crate::run;
 
 /// Runs the command; errors are told in one line.
 pub fn run(arguments: Arguments) -> ExitCode {
+    run_adapted(arguments, |builder| builder)
+}
+
+/// As [`run`], serving an installation that `adapt` has changed: with another clock, say.
+pub fn run_adapted(
+    arguments: Arguments,
+    adapt: impl FnOnce(TerseBuilder) -> TerseBuilder,
+) -> ExitCode {
     let command = arguments.command.unwrap_or(Command::Serve);
     if matches!(command, Command::Openapi) {
         return print(&api::document());
@@ -38,7 +46,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };
-    let outcome = runtime.block_on(perform(command, config));
+    let outcome = runtime.block_on(perform(command, config, adapt));
     // Nothing is worth waiting for any more: a hung query must not hold the process.
     runtime.shutdown_background();
     match outcome {
@@ -47,10 +55,14 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-async fn perform(command: Command, config: Config) -> anyhow::Result<ExitCode> {
+async fn perform(
+    command: Command,
+    config: Config,
+    adapt: impl FnOnce(TerseBuilder) -> TerseBuilder,
+) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve => {
-            let healthy = run::serve(config).await?;
+            let healthy = run::serve(config, adapt).await?;
             Ok(if healthy {
                 ExitCode::SUCCESS
             } else {
@@ -253,6 +265,8 @@ fn log(config: &Config) -> anyhow::Result<()> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // It would tell of them on standard error with a macro that panics when that fails too.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     match config.log_format {
         LogFormat::Text => lines.with_target(false).init(),

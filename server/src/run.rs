@@ -57,8 +57,12 @@ pub fn builder(config: &Config) -> anyhow::Result<TerseBuilder> {
         }))
 }
 
-/// Serves until a signal ends it. `Ok(false)` when a part that clicks depend on died.
-pub async fn serve(config: Config) -> anyhow::Result<bool> {
+/// Serves the installation that `config` describes and `adapt` may change, until a signal ends it.
+/// `Ok(false)` when a part that clicks depend on died.
+pub async fn serve(
+    config: Config,
+    adapt: impl FnOnce(TerseBuilder) -> TerseBuilder,
+) -> anyhow::Result<bool> {
     // Whatever this process makes is its owner's alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // Before anything is made: the password of the first administrator is shown once, so nothing
@@ -71,7 +75,7 @@ pub async fn serve(config: Config) -> anyhow::Result<bool> {
     data_dir(&config.data_dir)?;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let secret = jwt_secret(&config, &*entropy)?;
-    let terse = builder(&config)?
+    let terse = adapt(builder(&config)?)
         .open()
         .await
         .context("cannot open the data")?;
@@ -154,11 +158,15 @@ async fn serve_until_stopped(
             })
         },
     );
-    let serving = tokio::spawn(serving);
+    let mut serving = tokio::spawn(serving);
     let healthy = tokio::select! {
         () = signals.received() => true,
         () = app.terse.failed() => {
             tracing::error!("a thread that clicks depend on has died: stopping, so that they are not merely piled up");
+            false
+        }
+        _ = &mut serving => {
+            tracing::error!("connections are no longer accepted: stopping");
             false
         }
         () = forget_idle(&app) => true,
@@ -166,7 +174,9 @@ async fn serve_until_stopped(
     tracing::info!("stopping: finishing requests, then the spool");
     end_hard_after(LAST_MOMENT, signals, healthy);
     stop.cancel();
-    let _ = serving.await;
+    if !serving.is_finished() {
+        let _ = serving.await;
+    }
     healthy
 }
 
@@ -201,6 +211,7 @@ impl StopSignals {
 }
 
 /// Ends the process when stopping takes too long, or at a second signal. Recorded clicks are safe either way.
+/// What supervises it learns by the exit code whether it was `healthy` until then.
 fn end_hard_after(patience: Duration, mut signals: StopSignals, healthy: bool) {
     std::thread::spawn(move || {
         std::thread::sleep(patience);

@@ -76,8 +76,8 @@ async fn every_refused_field_is_named_and_nothing_is_stored(t: Installation) {
             ("notes", "text_too_long"),
             ("tags", "tag_empty"),
             ("redirect_status", "redirect_status_unknown"),
-            ("max_clicks", "max_clicks_out_of_range"),
             ("expires_at", "expires_before_start"),
+            ("max_clicks", "max_clicks_out_of_range"),
         ]
     );
     let page = t

@@ -1,20 +1,21 @@
 //! Browsers that never stop clicking, and remember which clicks were answered.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
 
 #[derive(Default)]
 struct Seen {
     sent: Mutex<HashSet<String>>,
-    answered: Mutex<HashSet<String>>,
+    answered: Mutex<HashMap<String, Instant>>,
     refused: AtomicU64,
+    broken: AtomicU64,
     stop: AtomicBool,
 }
 
@@ -59,7 +60,22 @@ impl Load {
         self.seen.sent.lock().unwrap().clone()
     }
 
+    /// Requests that got no answer.
+    pub(crate) fn broken(&self) -> u64 {
+        self.seen.broken.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn answered(&self) -> HashSet<String> {
+        self.seen.answered.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// How many clicks were answered so far.
+    pub(crate) fn count(&self) -> usize {
+        self.seen.answered.lock().unwrap().len()
+    }
+
+    /// Each answered click with the moment when its answer was read.
+    pub(crate) fn answered_at(&self) -> HashMap<String, Instant> {
         self.seen.answered.lock().unwrap().clone()
     }
 }
@@ -78,14 +94,17 @@ fn click(seen: &Seen, port: u16, path: &str, name: &str) {
         seen.sent.lock().unwrap().insert(id.clone());
         match visit(&mut open, path, &id) {
             Some(status) if (300..400).contains(&status) => {
-                seen.answered.lock().unwrap().insert(id);
+                seen.answered.lock().unwrap().insert(id, Instant::now());
                 connection = Some(open);
             }
             Some(_) => {
                 seen.refused.fetch_add(1, Ordering::Relaxed);
                 connection = Some(open);
             }
-            None => std::thread::sleep(Duration::from_millis(5)),
+            None => {
+                seen.broken.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 }

@@ -13,10 +13,14 @@ use terse_core::Terse;
 pub(crate) const EMAIL: &str = "admin@example.com";
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
+const SERVER: &str = env!("CARGO_BIN_EXE_terse-server");
+
 pub(crate) struct Node {
     dir: TempDir,
     port: u16,
     settings: Vec<(String, String)>,
+    /// The command line that serves.
+    launch: Vec<String>,
     process: Option<Child>,
 }
 
@@ -32,6 +36,7 @@ impl Node {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
+            launch: vec![SERVER.to_owned()],
             process: None,
         }
     }
@@ -44,8 +49,22 @@ impl Node {
         self.dir.path().join("data")
     }
 
+    /// Has another program start the server: `program`, then the server's own path.
+    pub(crate) fn launch_through(&mut self, program: &[&str]) {
+        self.launch = program.iter().map(|&word| word.to_owned()).collect();
+        self.launch.push(SERVER.to_owned());
+    }
+
+    /// Has another program be the server.
+    pub(crate) fn launch(&mut self, program: Vec<String>) {
+        self.launch = program;
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_terse-server"));
+        self.prepared(Command::new(SERVER))
+    }
+
+    fn prepared(&self, mut command: Command) -> Command {
         // Nothing of whoever runs the tests reaches the server.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TERSE_") {
@@ -74,8 +93,10 @@ impl Node {
             .append(true)
             .open(self.dir.path().join("log"))
             .unwrap();
+        let mut command = Command::new(&self.launch[0]);
+        command.args(&self.launch[1..]);
         self.process = Some(
-            self.command()
+            self.prepared(command)
                 .stdout(Stdio::null())
                 .stderr(log)
                 .spawn()
@@ -198,6 +219,13 @@ impl Node {
         answer.status().as_u16()
     }
 
+    /// The status of a question that the database must answer.
+    pub(crate) fn list_links(&self) -> u16 {
+        let token = std::fs::read_to_string(self.dir.path().join("token")).unwrap();
+        let request = client().get(self.url("/api/v1/links")).bearer_auth(token);
+        request.send().unwrap().status().as_u16()
+    }
+
     pub(crate) fn wait_until_folded(&self) {
         self.until("all clicks are folded", |node| {
             let page = client()
@@ -227,10 +255,50 @@ impl Node {
         self.until(what, done);
     }
 
-    /// The exit code of a server that ends by itself.
-    pub(crate) fn wait_for_end(&mut self) -> Option<i32> {
+    /// The exit code of a server that ends by itself within this time.
+    pub(crate) fn wait_for_end(&mut self, patience: Duration) -> Option<i32> {
         let mut process = self.process.take().unwrap();
-        process.wait().unwrap().code()
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = process.try_wait().unwrap() {
+                return status.code();
+            }
+            if Instant::now() > deadline {
+                let _ = process.kill();
+                let _ = process.wait();
+                panic!("the server has not ended: {}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// How many files the spool has.
+    pub(crate) fn spool_files(&self) -> usize {
+        std::fs::read_dir(self.data().join("spool"))
+            .unwrap()
+            .count()
+    }
+
+    /// Lets the server stand still, as if the machine were gone.
+    pub(crate) fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+        self.until("every thread stands still", |node| {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap();
+            tasks.flatten().all(|task| {
+                let status = std::fs::read_to_string(task.path().join("status"));
+                status.is_ok_and(|status| status.contains("State:\tT"))
+            })
+        });
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(self.process.as_ref().unwrap());
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     pub(crate) fn pid(&self) -> u32 {

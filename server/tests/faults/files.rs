@@ -1,22 +1,39 @@
 //! Spool files that were copied, or that hold what nobody can read.
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::Path;
 
 use crate::common::Node;
+use crate::database::Lock;
 use crate::load::Load;
 use crate::{assert_nothing_missing, outcome};
 
+const CLIENTS: usize = 4;
+
+fn streams(node: &Node) -> HashSet<OsString> {
+    std::fs::read_dir(node.data().join("spool"))
+        .unwrap()
+        .map(|file| file.unwrap().file_name())
+        .filter(|name| {
+            Path::new(name)
+                .extension()
+                .is_some_and(|kind| kind == "spool")
+        })
+        .collect()
+}
+
 #[test]
-fn a_copy_of_a_running_servers_directory_starts_elsewhere_and_drops_no_new_click() {
+fn a_copy_of_a_running_servers_directory_goes_on_in_streams_of_its_own_and_drops_no_click() {
     let mut node = Node::new(&[]);
     node.start();
     node.create_link("x");
-    let first = Load::start(node.port(), 4, "/x");
-    std::thread::sleep(Duration::from_millis(400));
-    first.stop();
-    node.wait_until_folded();
-    // As a snapshot of the machine would have it: the files as they are, the server running.
+    let load = Load::start(node.port(), CLIENTS, "/x");
+    node.wait_until("there is load", |_| load.count() > 500);
+    // As a snapshot of the machine would have it: all files at one moment, the server running.
     let mut copy = Node::new(&[]);
+    let before = load.answered();
+    node.freeze();
     crate::root::run(
         "cp",
         &[
@@ -25,14 +42,42 @@ fn a_copy_of_a_running_servers_directory_starts_elsewhere_and_drops_no_new_click
             copy.data().to_str().unwrap(),
         ],
     );
+    node.thaw();
+    let copied = streams(&copy);
+    assert!(!copied.is_empty());
+    node.wait_until("the original goes on", |_| {
+        load.count() > before.len() + 500
+    });
+    node.kill();
+    load.stop();
+
     copy.start();
-    let second = Load::named(copy.port(), 4, "/x", "copy");
-    let third = Load::named(node.port(), 4, "/x", "original");
-    std::thread::sleep(Duration::from_millis(400));
-    second.stop();
-    third.stop();
-    assert_nothing_missing(&mut copy, &[&first, &second], 0);
-    assert_nothing_missing(&mut node, &[&first, &third], 0);
+    let after = Load::named(copy.port(), CLIENTS, "/x", "copy");
+    copy.wait_until("the copy is clicked", |_| after.count() > 500);
+    let own: HashSet<_> = streams(&copy).difference(&copied).cloned().collect();
+    assert!(!own.is_empty(), "it appends to files of its own");
+    assert!(own.is_disjoint(&streams(&node)), "under names of their own");
+    after.stop();
+    copy.wait_until_folded();
+    let (code, text) = copy.verify();
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(copy.stop(), Some(0));
+    let counted = copy.counted_ids();
+    let ids: HashSet<&String> = counted.iter().collect();
+    assert_eq!(ids.len(), counted.len(), "counted twice");
+    let after = after.answered();
+    let lost = before.iter().chain(&after).filter(|id| !ids.contains(id));
+    let lost = lost.count();
+    println!(
+        "before={} in the copy={} counted={} lost={lost}",
+        before.len(),
+        after.len(),
+        counted.len()
+    );
+    assert_eq!(lost, 0);
+
+    node.start();
+    assert_nothing_missing(&mut node, &[&load], CLIENTS);
 }
 
 /// Records of a spool file as docs/durability.md describes them: where each begins, and its length.
@@ -57,14 +102,28 @@ fn reseal(file: &mut [u8], (at, length): (usize, usize)) {
     file[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
 }
 
+/// Bytes without meaning, the same in every run (Marsaglia's xorshift).
+fn noise(bytes: &mut [u8]) {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    for byte in bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        *byte = state.to_le_bytes()[3];
+    }
+}
+
+/// Where the payload says what kind of click it is: `core/src/click.rs`.
+const KIND: usize = 32;
+
 #[test]
 fn records_that_nobody_can_read_are_set_aside_and_the_others_are_counted() {
     let mut node = Node::new(&[]);
     node.start();
     node.create_link("x");
-    let lock = crate::database::Lock::take(&node);
-    let load = Load::start(node.port(), 4, "/x");
-    std::thread::sleep(Duration::from_millis(400));
+    let lock = Lock::take(&node);
+    let load = Load::start(node.port(), CLIENTS, "/x");
+    node.wait_until("there is load", |_| load.count() > 1_000);
     load.stop();
     node.kill();
     drop(lock);
@@ -76,18 +135,27 @@ fn records_that_nobody_can_read_are_set_aside_and_the_others_are_counted() {
         .max_by_key(|(_, file)| records(file).len())
         .unwrap();
     let records = records(&file);
-    assert!(records.len() > 20, "{}", records.len());
-    // One of a version to come, one of whose fields make no sense.
-    let (at, _) = records[5];
-    file[at + 8] = 255;
-    reseal(&mut file, records[5]);
-    let (at, length) = records[9];
-    file[at + 17..at + length].fill(0xEE);
-    reseal(&mut file, records[9]);
+    assert!(records.len() > 100, "{}", records.len());
+    // Of a version to come; of no known kind; of a kind that is known, and nothing else.
+    for (index, kind) in [(0, None), (5, Some(200)), (9, Some(0)), (10, Some(2))] {
+        let (at, length) = records[index];
+        match kind {
+            None => file[at + 8] = 255,
+            Some(kind) => {
+                noise(&mut file[at + 17..at + length]);
+                file[at + 17 + KIND] = kind;
+            }
+        }
+        reseal(&mut file, records[index]);
+    }
     std::fs::write(&path, &file).unwrap();
     node.start();
     node.wait_until_folded();
     assert_eq!(node.metric("terse_clicks_dead_total"), 2);
-    let outcome = outcome(&mut node, &[&load], 4);
-    assert_eq!(outcome.missing, 2);
+    assert_eq!(node.metric("terse_spool_stopped_streams"), 0);
+    let (_, text) = node.verify();
+    assert!(text.contains("records that do not decode: 2"), "{text}");
+    // What was overwritten is no longer to be found; every other click is counted.
+    let outcome = outcome(&mut node, &[&load], CLIENTS);
+    assert_eq!(outcome.missing, 4);
 }

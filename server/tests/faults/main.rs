@@ -14,9 +14,12 @@ mod files;
 mod full;
 #[path = "../common/load.rs"]
 mod load;
+mod no_growth;
+mod own_server;
 mod power;
 mod root;
 mod sync_error;
+mod threads;
 
 use std::collections::{HashMap, HashSet};
 
@@ -28,6 +31,8 @@ struct Outcome {
     answered: usize,
     /// Answered and not counted.
     missing: usize,
+    /// What `terse-server verify` says was answered without a record.
+    told: usize,
 }
 
 /// Stops the server in order and looks at every click. None is counted twice, none was never sent;
@@ -37,6 +42,12 @@ fn outcome(node: &mut Node, loads: &[&Load], under_way: usize) -> Outcome {
     let (code, text) = node.verify();
     assert_eq!(code, Some(0), "verify beside the running server: {text}");
     assert_eq!(node.stop(), Some(0));
+    let (code, text) = node.verify();
+    assert_eq!(code, Some(0), "verify after the end: {text}");
+    let told = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("answered without a record: "));
+    let told = told.map_or(0, |told| told.parse().unwrap());
     let mut times: HashMap<String, usize> = HashMap::new();
     for id in node.counted_ids() {
         *times.entry(id).or_default() += 1;
@@ -53,19 +64,32 @@ fn outcome(node: &mut Node, loads: &[&Load], under_way: usize) -> Outcome {
     let missing = answered.iter().filter(|id| !times.contains_key(*id));
     let missing = missing.count();
     println!(
-        "answered={} counted={} missing={missing}",
+        "answered={} counted={} missing={missing} told={told}",
         answered.len(),
         times.len()
     );
     Outcome {
         answered: answered.len(),
         missing,
+        told,
     }
+}
+
+/// Clicks are missing, and each is in the metric and in the database as missing.
+fn assert_gap_is_shown(outcome: &Outcome, unrecorded: u64) {
+    assert!(unrecorded > 0, "no click was missing");
+    assert_eq!(outcome.missing as u64, unrecorded);
+    assert_eq!(outcome.missing, outcome.told);
 }
 
 /// Every answered click is counted.
 fn assert_nothing_missing(node: &mut Node, loads: &[&Load], under_way: usize) {
     let outcome = outcome(node, loads, under_way);
-    assert_eq!(outcome.missing, 0, "of {}", outcome.answered);
+    assert_eq!(
+        (outcome.missing, outcome.told),
+        (0, 0),
+        "of {}",
+        outcome.answered
+    );
     assert!(outcome.answered > 50, "there was hardly any load");
 }

@@ -5,8 +5,8 @@ use std::process::Command;
 
 /// Whether tests that need root or minutes run. Without `scripts/test --all` they say so and pass.
 pub(crate) fn wanted() -> bool {
-    if std::env::var_os("TERSE_TEST_ALL").is_none() {
-        println!("not run: needs root or minutes, see scripts/test --all");
+    if !slow() {
+        println!("not run: needs scripts/test --all, as root");
         return false;
     }
     assert!(
@@ -14,6 +14,11 @@ pub(crate) fn wanted() -> bool {
         "scripts/test --all must run as root: it mounts file systems"
     );
     true
+}
+
+/// Whether tests may take minutes.
+pub(crate) fn slow() -> bool {
+    std::env::var_os("TERSE_TEST_ALL").is_some()
 }
 
 pub(crate) fn run(program: &str, arguments: &[&str]) {

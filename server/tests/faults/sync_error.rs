@@ -1,45 +1,71 @@
 //! A disk that says it could not write.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::Node;
 use crate::load::Load;
-use crate::{assert_nothing_missing, outcome, root};
+use crate::{assert_gap_is_shown, assert_nothing_missing, outcome, root};
 
 const CLIENTS: usize = 4;
+const BOTH: [&str; 2] = ["process", "power"];
 
-/// Lets syncs of the spool's own threads fail, from outside.
+/// Lets syncs fail, from outside.
 struct Failing {
     strace: Vec<Child>,
+    record: PathBuf,
 }
 
 impl Failing {
-    fn start(node: &Node, threads: &str, when: &str) -> Self {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap();
-        let named = |task: &std::path::Path| {
-            std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with(threads))
-        };
-        let tasks = tasks
-            .map(|task| task.unwrap().path())
-            .filter(|task| named(task));
-        let strace: Vec<_> = tasks
-            .map(|task| {
-                Command::new("strace")
-                    .args(["-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync"])
-                    .args([
-                        "-e",
-                        &format!("inject=fdatasync,fsync:error=EIO:when={when}"),
-                    ])
-                    .args(["-p", task.file_name().unwrap().to_str().unwrap()])
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null())
-                    .spawn()
-                    .expect("strace is installed by scripts/test --all")
-            })
-            .collect();
-        assert!(!strace.is_empty(), "no thread {threads}");
-        Self { strace }
+    /// The `when`th syncs of each thread whose name begins like this.
+    fn in_threads(node: &Node, name: &str, when: &str) -> Self {
+        let mut failing = Self::none(node);
+        for task in std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap() {
+            let task = task.unwrap();
+            let named = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            if named.starts_with(name) {
+                failing.attach(task.file_name().to_str().unwrap(), &[], when);
+            }
+        }
+        assert!(!failing.strace.is_empty(), "no thread {name}");
+        failing
+    }
+
+    /// Every sync of every thread, those of the database too.
+    fn everywhere(node: &Node) -> Self {
+        let mut failing = Self::none(node);
+        failing.attach(&node.pid().to_string(), &["-f"], "1+");
+        failing
+    }
+
+    fn none(node: &Node) -> Self {
+        Self {
+            strace: Vec::new(),
+            record: node.dir().join("syncs"),
+        }
+    }
+
+    fn attach(&mut self, process: &str, flags: &[&str], when: &str) {
+        let record = format!("{}.{process}", self.record.display());
+        let strace = Command::new("strace")
+            .args(["-qq", "-o", &record, "-e", "trace=fdatasync,fsync"])
+            .arg("-e")
+            .arg(format!("inject=fdatasync,fsync:error=EIO:when={when}"))
+            .args(flags)
+            .args(["-p", process])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("strace is installed by scripts/test --all");
+        self.strace.push(strace);
+        self.record = record.into();
+    }
+
+    /// How many syncs failed so far, of those that were attached to last.
+    fn count(&self) -> usize {
+        let record = std::fs::read_to_string(&self.record).unwrap_or_default();
+        record.matches("(INJECTED)").count()
     }
 }
 
@@ -53,23 +79,12 @@ impl Drop for Failing {
     }
 }
 
-fn under_failing_syncs(durability: &str, threads: &str, when: &str) -> (Node, Load) {
-    let mut node = Node::new(&[("TERSE_CLICK_DURABILITY", durability)]);
+fn loaded(settings: &[(&str, &str)]) -> (Node, Load) {
+    let mut node = Node::new(settings);
     node.start();
     node.create_link("x");
     let load = Load::start(node.port(), CLIENTS, "/x");
-    std::thread::sleep(Duration::from_millis(300));
-    let failing = Failing::start(&node, threads, when);
-    node.wait_until("a sync fails", |node| {
-        node.metric("terse_spool_sync_errors_total") > 0
-    });
-    std::thread::sleep(Duration::from_secs(2));
-    drop(failing);
-    let before = load.answered().len();
-    node.wait_until("clicks are answered", |_| {
-        load.answered().len() > before + 50
-    });
-    load.stop();
+    node.wait_until("there is load", |_| load.count() > 100);
     (node, load)
 }
 
@@ -78,26 +93,84 @@ fn one_failed_sync_costs_its_file_and_no_click() {
     if !root::wanted() {
         return;
     }
-    for (durability, threads) in [("process", "terse-spool"), ("power", "terse-sync")] {
-        let (mut node, load) = under_failing_syncs(durability, threads, "2");
+    for (durability, threads) in BOTH.into_iter().zip(["terse-spool", "terse-sync"]) {
+        let (mut node, load) = loaded(&[("TERSE_CLICK_DURABILITY", durability)]);
+        let files = node.spool_files();
+        let failing = Failing::in_threads(&node, threads, "2");
+        node.wait_until("a sync fails", |node| {
+            node.metric("terse_spool_sync_errors_total") > 0
+        });
+        let before = load.count();
+        node.wait_until("redirects go on", |_| load.count() > before + 200);
+        drop(failing);
+        let errors = node.metric("terse_spool_sync_errors_total");
+        println!("{durability}: {errors} failed syncs, one per thread");
+        assert!(node.spool_files() > files, "it goes on in fresh files");
+        load.stop();
+        assert_eq!((load.refused(), load.broken()), (0, 0));
+        assert_eq!(node.metric("terse_clicks_unrecorded_total"), 0);
         assert_nothing_missing(&mut node, &[&load], CLIENTS);
     }
 }
 
+/// Through a time when nothing can be synced, neither clicks nor the database.
+fn through_failing_syncs(durability: &str, policy: &str) -> (Node, Load) {
+    let (node, load) = loaded(&[
+        ("TERSE_CLICK_DURABILITY", durability),
+        ("TERSE_ON_UNRECORDABLE", policy),
+    ]);
+    let failing = Failing::everywhere(&node);
+    node.wait_until("a click cannot be recorded", |node| {
+        node.metric("terse_clicks_unrecorded_total") > 0 || load.refused() > 0
+    });
+    node.wait_until("it says so", |node| node.get("/health/ready") == 503);
+    assert_eq!(node.get("/health/live"), 200);
+    let (begun, before) = (Instant::now(), failing.count());
+    std::thread::sleep(Duration::from_secs(2));
+    let tried = failing.count() - before;
+    println!(
+        "{durability}, {policy}: {tried} syncs tried in {:?}",
+        begun.elapsed()
+    );
+    assert!(tried > 0, "it goes on trying");
+    assert!(tried < 300, "a busy loop");
+    drop(failing);
+    node.wait_until("it goes on without a restart", |node| {
+        node.get("/health/ready") == 200
+    });
+    let before = node.metric("terse_spool_appended_total");
+    node.wait_until("clicks are recorded again", |node| {
+        node.metric("terse_spool_appended_total") > before + 100
+    });
+    load.stop();
+    assert_eq!(load.broken(), 0, "every request was answered");
+    (node, load)
+}
+
 #[test]
-fn syncs_that_always_fail_are_no_busy_loop_and_every_click_is_counted_or_shown_as_missing() {
+fn while_nothing_can_be_synced_redirects_go_on_and_the_missing_clicks_are_counted_as_missing() {
     if !root::wanted() {
         return;
     }
-    for (durability, threads) in [("process", "terse-spool"), ("power", "terse-sync")] {
-        let (mut node, load) = under_failing_syncs(durability, threads, "1+");
-        let errors = node.metric("terse_spool_sync_errors_total");
-        println!("{durability}: {errors} failed syncs");
-        if durability == "process" {
-            assert!(errors < 100, "{errors} failed syncs in about two seconds");
-        }
+    for durability in BOTH {
+        let (mut node, load) = through_failing_syncs(durability, "serve");
+        assert_eq!(load.refused(), 0);
         let unrecorded = node.metric("terse_clicks_unrecorded_total");
         let outcome = outcome(&mut node, &[&load], CLIENTS);
-        assert_eq!(outcome.missing as u64, unrecorded);
+        assert_gap_is_shown(&outcome, unrecorded);
+    }
+}
+
+#[test]
+fn while_nothing_can_be_synced_a_server_told_to_refuse_answers_no_click_that_it_cannot_record() {
+    if !root::wanted() {
+        return;
+    }
+    for durability in BOTH {
+        let (mut node, load) = through_failing_syncs(durability, "refuse");
+        assert!(load.refused() > 0);
+        assert_eq!(node.metric("terse_clicks_unrecorded_total"), 0);
+        let refused = usize::try_from(load.refused()).unwrap();
+        assert_nothing_missing(&mut node, &[&load], refused);
     }
 }
