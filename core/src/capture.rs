@@ -12,6 +12,7 @@ use crate::redirect::ResolveError;
 use crate::spool::{AppendError, Spool};
 use crate::store::Store;
 use crate::store::clicks::ClickRows;
+use crate::store::streams::StreamLimit;
 
 /// What happens to a redirect whose click no store takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,7 +135,7 @@ impl Capture {
         payload: &[u8],
         cause: &AppendError,
     ) -> Result<(), ResolveError> {
-        if self.try_direct(payload).await {
+        if self.try_direct(payload, cause).await {
             return Ok(());
         }
         match self.on_unrecordable {
@@ -147,11 +148,17 @@ impl Capture {
         }
     }
 
-    async fn try_direct(&self, payload: &[u8]) -> bool {
-        let now = self.clock.now().as_millis();
-        let failed_at = self.failed_at.load(Ordering::Relaxed);
-        let pause = i64::try_from(DIRECT_PAUSE.as_millis()).unwrap_or(i64::MAX);
-        if now.saturating_sub(failed_at) < pause && now >= failed_at {
+    async fn try_direct(&self, payload: &[u8], cause: &AppendError) -> bool {
+        let limit = match cause {
+            AppendError::SyncFailed { stream, limit } => match StreamLimit::new(*stream, *limit) {
+                Some(limit) => Some(limit),
+                // The spool would deliver the click a second time.
+                None => return false,
+            },
+            _ => None,
+        };
+        let now = self.clock.now();
+        if self.failed_lately(now) {
             return false;
         }
         let Ok(_permit) = self.permits.try_acquire() else {
@@ -160,7 +167,10 @@ impl Capture {
         let write = async {
             let rows = self.rows(payload)?;
             let stream = self.direct_number().await?;
-            self.store.insert_click(&rows, stream).await.ok()
+            self.store
+                .insert_click(&rows, stream, limit, now)
+                .await
+                .ok()
         };
         let written = tokio::time::timeout(DIRECT_PATIENCE, write).await;
         if matches!(written, Ok(Some(()))) {
@@ -169,6 +179,13 @@ impl Capture {
         self.failed_at
             .store(self.clock.now().as_millis(), Ordering::Relaxed);
         false
+    }
+
+    fn failed_lately(&self, now: Timestamp) -> bool {
+        let now = now.as_millis();
+        let failed_at = self.failed_at.load(Ordering::Relaxed);
+        let pause = i64::try_from(DIRECT_PAUSE.as_millis()).unwrap_or(i64::MAX);
+        now.saturating_sub(failed_at) < pause && now >= failed_at
     }
 
     /// Takes one of the link's clicks and stores it, in one transaction.

@@ -5,6 +5,8 @@
 
 mod batch;
 mod pace;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use crate::capture::Capture;
 use crate::model::{Clock, Timestamp};
 use crate::spool::{Spool, StreamId};
 use crate::store::clicks::FoldOutcome;
+use crate::store::streams::StreamLimit;
 use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError};
 use crate::visitor_salts::VisitorSalts;
 use batch::{BatchReader, StreamState};
@@ -339,6 +342,9 @@ impl Folder {
             let limit = stored
                 .and_then(|cursor| cursor.limit_seq)
                 .and_then(|limit| u64::try_from(limit).ok());
+            if let Some(limit) = limit {
+                self.spool.limit(view.id, limit.into());
+            }
             self.spool.folded(view.id, cursor.into());
             self.streams.insert(view.id, StreamState::at(cursor, limit));
         }
@@ -398,13 +404,13 @@ impl Folder {
     /// A stream cut short by a failed sync stays cut short, whatever its file says after a crash.
     async fn persist_limits(&self, now: Timestamp) {
         for view in self.spool.streams() {
-            let Some(limit) = view.limit else { continue };
-            let limit = i64::try_from(u64::from(limit)).unwrap_or(i64::MAX);
-            if let Err(error) = self
-                .store
-                .limit_stream(view.id.as_bytes(), limit, now)
-                .await
-            {
+            let Some(limit) = view
+                .limit
+                .and_then(|limit| StreamLimit::new(view.id, limit))
+            else {
+                continue;
+            };
+            if let Err(error) = self.store.limit_stream(limit, now).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, stream = %view.id, "a stream's limit could not be stored");
             }
         }

@@ -21,6 +21,16 @@ pub(super) struct Appended {
     pub(super) lane: usize,
 }
 
+impl Appended {
+    /// The error that tells where the stream was cut short.
+    pub(super) fn sync_failed(&self) -> AppendError {
+        AppendError::SyncFailed {
+            stream: self.stream.id,
+            limit: self.stream.limit.load(Ordering::Acquire).into(),
+        }
+    }
+}
+
 /// One place to append.
 #[derive(Debug)]
 pub(super) struct Lane {

@@ -104,14 +104,14 @@ impl Spool {
         }
         match self.synced(&appended).await {
             Synced::Yes => return Ok(()),
-            Synced::Never => return Err(AppendError::SyncFailed),
+            Synced::Never => return Err(appended.sync_failed()),
             // The sync failed, and with it the file: once more, in a fresh one.
             Synced::Elsewhere => {}
         }
         let appended = self.shared.append(payload)?;
         match self.synced(&appended).await {
             Synced::Yes => Ok(()),
-            Synced::Never | Synced::Elsewhere => Err(AppendError::SyncFailed),
+            Synced::Never | Synced::Elsewhere => Err(appended.sync_failed()),
         }
     }
 
@@ -155,6 +155,13 @@ impl Spool {
     pub fn folded(&self, stream: StreamId, up_to: Seq) {
         if let Some(stream) = self.stream(stream) {
             stream.fold_to(up_to.into(), self.shared.clock.now());
+        }
+    }
+
+    /// Cuts a stream short after `limit`, for good: what follows was recorded elsewhere.
+    pub fn limit(&self, stream: StreamId, limit: Seq) {
+        if let Some(stream) = self.stream(stream) {
+            stream.limit_to(limit.into());
         }
     }
 

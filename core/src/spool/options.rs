@@ -104,8 +104,10 @@ pub enum AppendError {
     /// `max_bytes` of unfolded records.
     #[error("the spool's quota is used up")]
     Full,
+    /// The record stands intact in `stream`, behind its `limit`. Whoever records it elsewhere must make
+    /// that limit last in the same step, or it may be read again after a crash.
     #[error("the disk refused to sync twice in a row")]
-    SyncFailed,
+    SyncFailed { stream: StreamId, limit: Seq },
     #[error("the payload is longer than 2,048 bytes")]
     TooLong,
     #[error("the spool is closed")]

@@ -7,6 +7,7 @@ use sqlx::QueryBuilder;
 use crate::classify::Kind;
 use crate::model::Timestamp;
 use crate::store::append::AppendClicks;
+use crate::store::streams::{StreamLimit, store_limit};
 use crate::store::{Store, StoreError, in_tx};
 
 /// Clicks as columns, ready to be appended to the tail.
@@ -189,11 +190,14 @@ impl Store {
         Ok(FoldOutcome::Applied)
     }
 
-    /// Stores one click without the spool: rows and counters in one transaction.
+    /// Stores one click without the spool: rows and counters in one transaction, and in the same one
+    /// the limit of the spool stream that holds it too.
     pub(crate) async fn insert_click(
         &self,
         rows: &ClickRows,
         stream: i64,
+        limit: Option<StreamLimit>,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut delta = CounterDelta {
             workspace: rows.workspace[0],
@@ -202,6 +206,9 @@ impl Store {
         delta.add(rows.kind[0], rows.at[0]);
         let deltas = [(rows.link[0], delta)];
         in_tx!(&self.db, |tx| {
+            if let Some(limit) = limit {
+                store_limit!(tx, limit, now);
+            }
             tx.append_clicks(rows, stream).await?;
             push_counters!(tx, deltas);
         });

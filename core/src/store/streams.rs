@@ -1,6 +1,7 @@
 //! Cursors of the spool's streams: what was folded, and what is missing.
 
 use crate::model::Timestamp;
+use crate::spool::{Seq, StreamId};
 use crate::store::{Store, StoreError, in_tx, with_db};
 
 /// How far a stream was folded.
@@ -11,6 +12,41 @@ pub(crate) struct StreamCursor {
     /// Nothing after this sequence number counts: those records were stored elsewhere.
     pub(crate) limit_seq: Option<i64>,
 }
+
+/// Where a stream was cut short: nothing after `seq` in it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamLimit {
+    pub(crate) stream: StreamId,
+    pub(crate) seq: i64,
+}
+
+impl StreamLimit {
+    /// `None` when the limit is none that can be stored.
+    pub(crate) fn new(stream: StreamId, limit: Seq) -> Option<Self> {
+        let seq = i64::try_from(u64::from(limit)).ok()?;
+        Some(Self { stream, seq })
+    }
+}
+
+/// Stores a stream's limit inside a transaction. A limit only ever goes down: who knows of an older one
+/// may come late.
+macro_rules! store_limit {
+    ($tx:ident, $limit:expr, $now:expr) => {
+        sqlx::query(
+            "INSERT INTO spool_streams (stream, seq, limit_seq, updated_at) \
+             VALUES ($1, 0, $2, $3) \
+             ON CONFLICT (stream) DO UPDATE SET limit_seq = \
+             CASE WHEN spool_streams.limit_seq < excluded.limit_seq \
+             THEN spool_streams.limit_seq ELSE excluded.limit_seq END",
+        )
+        .bind($limit.stream.as_bytes().as_slice())
+        .bind($limit.seq)
+        .bind($now)
+        .execute(&mut *$tx)
+        .await?
+    };
+}
+pub(crate) use store_limit;
 
 /// Records that a stream lacks.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -37,24 +73,14 @@ impl Store {
         Ok(cursor)
     }
 
-    /// Records that nothing after `limit` in this stream counts.
+    /// Records where a stream was cut short.
     pub(crate) async fn limit_stream(
         &self,
-        stream: &[u8],
-        limit: i64,
+        limit: StreamLimit,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         in_tx!(&self.db, |tx| {
-            sqlx::query(
-                "INSERT INTO spool_streams (stream, seq, limit_seq, updated_at) \
-                 VALUES ($1, 0, $2, $3) \
-                 ON CONFLICT (stream) DO UPDATE SET limit_seq = excluded.limit_seq",
-            )
-            .bind(stream)
-            .bind(limit)
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
+            store_limit!(tx, limit, now);
         });
         Ok(())
     }
