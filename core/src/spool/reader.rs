@@ -91,7 +91,7 @@ pub(super) fn read(
     let ended = stream.is_ended();
     let visible = stream.visible(power);
     if after >= visible {
-        return Ok(nothing_visible(stream, after, visible, ended));
+        return Ok(nothing_visible(stream, after, ended));
     }
     let span = match span_after(stream, after, visible) {
         Ok(span) => span,
@@ -108,18 +108,14 @@ pub(super) fn read(
     if last < visible {
         return Ok(ReadOutcome::More);
     }
-    Ok(nothing_visible(stream, last, visible, ended))
+    Ok(nothing_visible(stream, last, ended))
 }
 
-fn nothing_visible(stream: &Stream, after: u64, visible: u64, ended: bool) -> ReadOutcome {
+fn nothing_visible(stream: &Stream, after: u64, ended: bool) -> ReadOutcome {
     if !ended {
         return ReadOutcome::CaughtUp;
     }
-    // The file says that it was closed after more records than there are.
-    let missing_tail = stream.closed_before.is_some_and(|before| {
-        visible + 1 < before && visible < stream.limit.load(Ordering::Acquire)
-    });
-    if missing_tail && !stream.accepts_gap(after) {
+    if stream.lacks_its_tail(after) {
         return ReadOutcome::Gap {
             after: after.into(),
             next: None,

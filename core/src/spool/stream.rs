@@ -135,6 +135,16 @@ impl Stream {
         last.min(self.limit.load(Ordering::Acquire))
     }
 
+    /// Whether the file says that it was closed after more records than it holds or the database, which
+    /// has everything up to `after`, and nobody said to go on without them.
+    pub(super) fn lacks_its_tail(&self, after: u64) -> bool {
+        let limit = self.limit.load(Ordering::Acquire);
+        let last = self.written.load(Ordering::Acquire).max(after).min(limit);
+        self.closed_before
+            .is_some_and(|before| last + 1 < before && last < limit)
+            && !self.accepts_gap(last)
+    }
+
     pub(super) fn pending(&self, power: bool) -> u64 {
         self.visible(power)
             .saturating_sub(self.folded.load(Ordering::Relaxed))

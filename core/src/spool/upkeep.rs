@@ -491,7 +491,10 @@ fn mark_complete(stream: &Stream) -> io::Result<()> {
 impl Stream {
     /// Whether the database has all of it and nothing will be added.
     fn is_done(&self, power: bool) -> bool {
-        self.finished.load(Ordering::Acquire) && self.pending(power) == 0 && !self.has_open_gap()
+        self.finished.load(Ordering::Acquire)
+            && self.pending(power) == 0
+            && !self.has_open_gap()
+            && !self.lacks_its_tail(self.folded.load(Ordering::Relaxed))
     }
 
     /// A restored database may be as old as the last write and the fold, whichever came later.
@@ -507,10 +510,11 @@ impl Stream {
     }
 
     fn has_open_gap(&self) -> bool {
-        self.runs.len() > 1
-            && self
-                .runs
-                .windows(2)
-                .any(|pair| self.folded.load(Ordering::Relaxed) < pair[1].first)
+        // What stands behind the limit was recorded elsewhere: it is never read, nor missed.
+        let limit = self.limit.load(Ordering::Acquire);
+        let folded = self.folded.load(Ordering::Relaxed);
+        self.runs
+            .windows(2)
+            .any(|pair| folded < pair[1].first && pair[0].last < limit)
     }
 }

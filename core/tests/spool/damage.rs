@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use terse_core::spool::{Durability, Spool};
+use std::time::Duration;
+
+use terse_core::spool::{Batch, Durability, ReadOutcome, Seq, Spool, StreamId};
 
 use crate::sim::SimDisk;
 use crate::{clock, open_on, options, read_all};
@@ -110,4 +112,55 @@ fn a_broken_header_is_reported_and_the_file_left_alone() {
     assert_eq!(spool.status().corrupt_files, 1);
     assert!(spool.streams().is_empty());
     assert!(disk.contents().contains_key(&path));
+}
+
+fn read_after(spool: &Spool, stream: StreamId, after: u64) -> ReadOutcome {
+    spool
+        .read(stream, after.into(), 100, 1 << 20, &mut Batch::default())
+        .unwrap()
+}
+
+#[test]
+fn a_file_whose_last_records_are_missing_is_kept_until_that_is_accepted() {
+    let (path, bytes, end) = one_file(true);
+    // Where the last of the 60 begins; or the first, and all of them are gone.
+    for (from, left) in [(end - 60, 59_u64), (64, 0)] {
+        let mut broken = bytes.clone();
+        broken[from..end - 20].fill(0);
+        let disk = SimDisk::holding(BTreeMap::from([(path.clone(), broken)]));
+        let clock = clock();
+        let spool = open_on(&disk, options(Durability::Process), &clock, 2).unwrap();
+        let id = spool.streams()[0].id;
+        let fold_and_sweep = || {
+            spool.folded(id, left.into());
+            clock.advance(Duration::from_hours(48));
+            spool.sweep();
+        };
+        fold_and_sweep();
+        assert!(disk.contents().contains_key(&path), "{left} left");
+        let (after, next) = (Seq::from(left), None);
+        assert_eq!(
+            read_after(&spool, id, left),
+            ReadOutcome::Gap { after, next }
+        );
+        spool.accept_gap(id, after);
+        assert_eq!(read_after(&spool, id, left), ReadOutcome::End);
+        fold_and_sweep();
+        assert!(!disk.contents().contains_key(&path), "{left} left");
+    }
+}
+
+#[test]
+fn a_file_that_lost_records_which_the_database_has_is_not_missed() {
+    let (path, mut bytes, end) = one_file(true);
+    bytes[end - 60..end - 20].fill(0);
+    let disk = SimDisk::holding(BTreeMap::from([(path.clone(), bytes)]));
+    let clock = clock();
+    let spool = open_on(&disk, options(Durability::Process), &clock, 2).unwrap();
+    let id = spool.streams()[0].id;
+    assert_eq!(read_after(&spool, id, 60), ReadOutcome::End);
+    spool.folded(id, 60.into());
+    clock.advance(Duration::from_hours(48));
+    spool.sweep();
+    assert!(!disk.contents().contains_key(&path));
 }
