@@ -10,9 +10,9 @@ use crate::click::{ClickHead, RECORD_VERSION};
 use crate::model::{Clock, Entropy, Timestamp, random_bytes};
 use crate::redirect::ResolveError;
 use crate::spool::{AppendError, Spool};
-use crate::store::Store;
 use crate::store::clicks::ClickRows;
 use crate::store::streams::StreamLimit;
+use crate::store::{Store, StoreError, within};
 
 /// What happens to a redirect whose click no store takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(crate) enum SlotOutcome {
 const DIRECT_WRITES: usize = 32;
 const DIRECT_PATIENCE: Duration = Duration::from_secs(2);
 const DIRECT_PAUSE: Duration = Duration::from_millis(200);
+// What only memory knows is little, and the rest of a stop needs its time too.
+const LAST_PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Where clicks go.
 #[derive(Debug)]
@@ -75,13 +77,27 @@ impl Unrecorded {
         self.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes what waits to be written down; give back what could not be.
-    pub(crate) fn take_waiting(&self) -> u64 {
-        self.waiting.swap(0, Ordering::Relaxed)
+    /// Takes what waits to be written down.
+    fn take_waiting(&self) -> Taken<'_> {
+        Taken {
+            unrecorded: self,
+            clicks: self.waiting.swap(0, Ordering::Relaxed),
+        }
     }
+}
 
-    pub(crate) fn give_back(&self, clicks: u64) {
-        self.waiting.fetch_add(clicks, Ordering::Relaxed);
+/// Clicks that are being written down: what is left here when the writing fails, or is given up in
+/// the middle, waits again.
+struct Taken<'a> {
+    unrecorded: &'a Unrecorded,
+    clicks: u64,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.unrecorded
+            .waiting
+            .fetch_add(self.clicks, Ordering::Relaxed);
     }
 }
 
@@ -228,22 +244,49 @@ impl Capture {
         Some(rows)
     }
 
-    /// Writes down how many clicks were answered without a record.
-    pub(crate) async fn persist_unrecorded(&self, now: Timestamp) {
-        let waiting = self.unrecorded.take_waiting();
-        if waiting == 0 {
-            return;
+    /// Writes down what only memory knows: how many clicks were answered without a record, and where
+    /// streams were cut short.
+    pub(crate) async fn persist(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
+        let unrecorded = self.persist_unrecorded(store, now).await;
+        unrecorded.and(self.persist_limits(store, now).await)
+    }
+
+    /// As [`Capture::persist`], before the process ends: what cannot be written down is told.
+    pub(crate) async fn persist_last(&self) {
+        let persisted = self.persist(&self.store, self.clock.now());
+        if let Err(error) = within(LAST_PATIENCE, persisted).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                unrecorded = self.unrecorded.waiting.load(Ordering::Relaxed),
+                "the database does not learn of clicks that were answered without a record"
+            );
+        }
+    }
+
+    async fn persist_unrecorded(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
+        let mut taken = self.unrecorded.take_waiting();
+        if taken.clicks == 0 {
+            return Ok(());
         }
         let day = now.as_millis() / 86_400_000;
-        let clicks = i64::try_from(waiting).unwrap_or(i64::MAX);
-        if self
-            .store
-            .add_unrecorded(day, "spool", clicks)
-            .await
-            .is_err()
-        {
-            self.unrecorded.give_back(waiting);
+        let clicks = i64::try_from(taken.clicks).unwrap_or(i64::MAX);
+        store.add_unrecorded(day, "spool", clicks).await?;
+        taken.clicks = 0;
+        Ok(())
+    }
+
+    /// A stream cut short by a failed sync stays cut short, whatever its file says after a crash.
+    async fn persist_limits(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
+        let streams = self.spool.as_ref().map(Spool::streams).unwrap_or_default();
+        for view in streams {
+            let limit = view
+                .limit
+                .and_then(|limit| StreamLimit::new(view.id, limit));
+            if let Some(limit) = limit {
+                store.limit_stream(limit, now).await?;
+            }
         }
+        Ok(())
     }
 }
 

@@ -167,13 +167,15 @@ impl Terse {
         }
     }
 
-    /// Syncs the spool, folds for two seconds at most, and closes the database. Redirects must
+    /// Syncs the spool, writes down what only memory knows, folds for two seconds at most, and closes the database. Redirects must
     /// have stopped. Calling it again does nothing.
     pub async fn close(&self) {
         let spool = self.inner.spool.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || spool.sync()).await {
             tracing::error!(%error, "the spool could not be synced");
         }
+        // Clicks that wait in the spool are safe; these counts are not, and so they come first.
+        self.inner.capture.persist_last().await;
         self.inner.folder.stop().await;
         let spool = self.inner.spool.clone();
         let _ = tokio::task::spawn_blocking(move || spool.close()).await;

@@ -19,8 +19,7 @@ use crate::capture::Capture;
 use crate::model::{Clock, Timestamp};
 use crate::spool::{Spool, StreamId};
 use crate::store::clicks::FoldOutcome;
-use crate::store::streams::StreamLimit;
-use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError};
+use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError, within};
 use crate::visitor_salts::VisitorSalts;
 use batch::{BatchReader, StreamState};
 use pace::Pace;
@@ -250,7 +249,6 @@ impl Folder {
 
     async fn fold_the_rest(&mut self) {
         while let Ok(true) = self.fold_once().await {}
-        self.capture.persist_unrecorded(self.clock.now()).await;
     }
 
     fn after_failure(&mut self, error: &StoreError) -> Duration {
@@ -294,9 +292,7 @@ impl Folder {
             return Ok(full);
         }
         let fold = self.store.fold(self.reader.parts(), now);
-        let outcome = tokio::time::timeout(FOLD_PATIENCE, fold)
-            .await
-            .map_err(|_| StoreError::from(sqlx::Error::PoolTimedOut))??;
+        let outcome = within(FOLD_PATIENCE, fold).await?;
         match outcome {
             FoldOutcome::Applied => self.applied(),
             FoldOutcome::Moved(_) => {
@@ -389,8 +385,12 @@ impl Folder {
         }
         self.chores_done = Some(Instant::now());
         let now = self.clock.now();
-        self.capture.persist_unrecorded(now).await;
-        self.persist_limits(now).await;
+        if let Err(error) = self.capture.persist(&self.store, now).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "clicks without a record, or a stream's limit, could not be stored"
+            );
+        }
         if self.salts.needs_maintenance(now)
             && let Err(error) = self.salts.maintain(&self.store, now).await
         {
@@ -398,21 +398,6 @@ impl Folder {
                 error = &error as &dyn std::error::Error,
                 "the visitor salts could not be kept up"
             );
-        }
-    }
-
-    /// A stream cut short by a failed sync stays cut short, whatever its file says after a crash.
-    async fn persist_limits(&self, now: Timestamp) {
-        for view in self.spool.streams() {
-            let Some(limit) = view
-                .limit
-                .and_then(|limit| StreamLimit::new(view.id, limit))
-            else {
-                continue;
-            };
-            if let Err(error) = self.store.limit_stream(limit, now).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, stream = %view.id, "a stream's limit could not be stored");
-            }
         }
     }
 }

@@ -12,7 +12,8 @@ use super::*;
 use crate::capture::OnUnrecordable;
 use crate::click::ClickHead;
 use crate::model::{LinkId, ManualClock, SeededEntropy, WorkspaceId};
-use crate::spool::{Disk, DiskFile, Durability, LocalDisk, SpoolOptions};
+use crate::spool::{AppendError, Disk, DiskFile, Durability, LocalDisk, SpoolOptions};
+use crate::store::streams::StreamLimit;
 use crate::visitor_salts::VisitorEpoch;
 
 /// The machine's disk, which syncs no more once it is told so.
@@ -205,4 +206,34 @@ async fn a_click_that_went_into_the_database_after_a_failed_sync_is_not_folded_a
     node.fold(&spool, capture).await;
     let (_, clicks, differences) = node.store.compare_counters().await.unwrap();
     assert_eq!((clicks, differences.len()), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_a_stop_the_database_learns_where_streams_were_cut_short() {
+    let node = Node::new().await;
+    let (spool, capture) = node.started(1);
+    let payload = click(node.clock.now());
+    spool.append(&payload).await.unwrap();
+    node.disk.refuses.store(true, Ordering::SeqCst);
+    let Err(AppendError::SyncFailed { stream, limit }) = spool.append(&payload).await else {
+        panic!("nothing can be synced");
+    };
+    capture.persist_last().await;
+    let cursor = node.store.stream_cursor(stream.as_bytes()).await.unwrap();
+    assert_eq!((u64::from(limit), cursor.unwrap().limit_seq), (1, Some(1)));
+}
+
+#[tokio::test]
+async fn a_streams_limit_never_goes_up() {
+    let node = Node::new().await;
+    let stream = StreamId::from_bytes([7; 16]);
+    for (told, stored) in [(5, 5), (3, 3), (4, 3)] {
+        let limit = StreamLimit { stream, seq: told };
+        node.store
+            .limit_stream(limit, node.clock.now())
+            .await
+            .unwrap();
+        let cursor = node.store.stream_cursor(stream.as_bytes()).await.unwrap();
+        assert_eq!(cursor.unwrap().limit_seq, Some(stored));
+    }
 }

@@ -128,6 +128,16 @@ pub(crate) struct Store {
     pub(crate) db: Db,
 }
 
+/// Waits for the database for at most `patience`; it counts as unavailable after that.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(patience, work)
+        .await
+        .map_err(|_| StoreError::from(sqlx::Error::PoolTimedOut))?
+}
+
 // SQLite releases before this one can corrupt a WAL when a checkpoint meets a commit.
 const OLDEST_SAFE_SQLITE: (u32, u32, u32) = (3, 51, 3);
 // A person waits for at most this long before hearing that the database is not available.

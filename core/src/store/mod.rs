@@ -14,6 +14,6 @@ pub(crate) mod salts;
 pub(crate) mod streams;
 
 pub use database::{DatabaseUrl, DatabaseUrlError};
-pub(crate) use database::{Db, PoolPurpose, Store, in_snapshot, in_tx, with_db};
+pub(crate) use database::{Db, PoolPurpose, Store, in_snapshot, in_tx, with_db, within};
 pub use error::StoreError;
 pub use migrate::{MigrationState, MigrationStatus};

@@ -12,3 +12,4 @@ mod links;
 mod listing;
 mod migrations;
 mod redirects;
+mod stalled;
