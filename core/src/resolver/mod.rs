@@ -237,11 +237,16 @@ impl Resolver {
     }
 
     async fn load(&self, key: SlugKey) -> Found {
-        let load = Arc::clone(self.under_way().loads.entry(key.clone()).or_default());
+        let waiter = Waiter {
+            load: Arc::clone(self.under_way().loads.entry(key.clone()).or_default()),
+            resolver: self,
+            key,
+        };
+        let Waiter { key, load, .. } = &waiter;
         let found = load
             .get_or_init(|| async {
                 let row = self.store.link_by_slug(key.domain, &key.folded).await;
-                self.finish(&key, &load, row)
+                self.finish(key, load, row)
             })
             .await;
         found.clone()
@@ -373,6 +378,26 @@ impl UnderWay {
     }
 }
 
+/// Who waits for a load. The last one that goes away before its end, a closed connection, takes it off
+/// the list.
+struct Waiter<'a> {
+    resolver: &'a Resolver,
+    key: SlugKey,
+    load: Load,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        // Declared first, and so released last: others count only those that still wait.
+        let mut under_way = self.resolver.under_way();
+        let load = std::mem::take(&mut self.load);
+        let listed_and_own = 2;
+        if Arc::strong_count(&load) <= listed_and_own {
+            under_way.end_load(&self.key, &load);
+        }
+    }
+}
+
 /// Whether `now` is less than `time` after `begun`, and not before it: clocks are set back.
 fn is_within(time: Duration, begun: Timestamp, now: Timestamp) -> bool {
     now >= begun && now.since(begun) < time
@@ -405,7 +430,7 @@ impl Drop for Changing {
 mod tests {
     use super::*;
     use crate::model::{LinkId, LinkState, ManualClock, WorkspaceId};
-    use crate::store::{DatabaseUrl, PoolPurpose};
+    use crate::store::{DatabaseUrl, Db, PoolPurpose};
 
     fn version(version: i64) -> LinkRow {
         let at = Timestamp::MIN;
@@ -434,13 +459,17 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn an_older_change_that_is_published_late_does_not_come_into_force() {
-        let dir = tempfile::tempdir().unwrap();
+    async fn resolver(dir: &tempfile::TempDir) -> Arc<Resolver> {
         let url = DatabaseUrl::Sqlite(dir.path().join("terse.db"));
         let store = Store::connect(&url, PoolPurpose::Requests).await.unwrap();
         let clock = Arc::new(ManualClock::at(Timestamp::MIN));
-        let resolver = Arc::new(Resolver::new(store, clock));
+        Arc::new(Resolver::new(store, clock))
+    }
+
+    #[tokio::test]
+    async fn an_older_change_that_is_published_late_does_not_come_into_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let resolver = resolver(&dir).await;
         let change = || resolver.changing(DomainId::from_number(1), "raced");
         let kept = || {
             let key = SlugRef {
@@ -456,5 +485,43 @@ mod tests {
         assert_eq!(kept(), None, "the database is asked");
         change().published(&version(4));
         assert_eq!(kept(), Some(4));
+    }
+
+    #[tokio::test]
+    async fn loads_that_nobody_waits_for_any_more_are_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let resolver = resolver(&dir).await;
+        let Db::Sqlite(pool) = &resolver.store.db else {
+            panic!("not SQLite");
+        };
+        // While all connections are taken, no load gets on.
+        let mut taken = Vec::new();
+        while let Ok(Ok(connection)) =
+            tokio::time::timeout(Duration::from_millis(100), pool.acquire()).await
+        {
+            taken.push(connection);
+        }
+        let visit = |slug: &str| {
+            let slug = SlugKey {
+                domain: DomainId::from_number(1),
+                folded: slug.into(),
+            };
+            let resolver = Arc::clone(&resolver);
+            tokio::spawn(async move { resolver.load(slug).await })
+        };
+        let listed = || resolver.under_way().loads.len();
+        let leaving: Vec<_> = (0..50).map(|slug| visit(&slug.to_string())).collect();
+        let (first, second) = (visit("shared"), visit("shared"));
+        while listed() < 51 {
+            tokio::task::yield_now().await;
+        }
+        for visit in leaving.into_iter().chain([first]) {
+            visit.abort();
+            assert!(visit.await.is_err());
+        }
+        assert_eq!(listed(), 1, "the second visitor still waits");
+        second.abort();
+        assert!(second.await.is_err());
+        assert_eq!(listed(), 0);
     }
 }
