@@ -12,7 +12,7 @@ use crate::redirect::ResolveError;
 use crate::spool::{AppendError, Spool};
 use crate::store::clicks::ClickRows;
 use crate::store::streams::StreamLimit;
-use crate::store::{Store, StoreError, within};
+use crate::store::{DATABASE_PATIENCE, Store, StoreError, within};
 
 /// What happens to a redirect whose click no store takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,7 +182,7 @@ impl Capture {
         };
         let write = async {
             let rows = self.rows(payload)?;
-            let stream = self.direct_number().await?;
+            let stream = self.direct_number().await.ok()?;
             self.store
                 .insert_click(&rows, stream, limit, now)
                 .await
@@ -207,11 +207,11 @@ impl Capture {
     /// Takes one of the link's clicks and stores it, in one transaction.
     pub(crate) async fn record_limited(&self, payload: &[u8]) -> Result<SlotOutcome, ResolveError> {
         let rows = self.rows(payload).ok_or(ResolveError::Unavailable)?;
-        let stream = self
-            .direct_number()
-            .await
-            .ok_or(ResolveError::Unavailable)?;
-        match self.store.insert_limited_click(&rows, stream).await {
+        let taken = async {
+            let stream = self.direct_number().await?;
+            self.store.insert_limited_click(&rows, stream).await
+        };
+        match within(DATABASE_PATIENCE, taken).await {
             Ok(true) => Ok(SlotOutcome::Taken),
             Ok(false) => Ok(SlotOutcome::UsedUp),
             Err(error) => {
@@ -224,7 +224,7 @@ impl Capture {
         }
     }
 
-    async fn direct_number(&self) -> Option<i64> {
+    async fn direct_number(&self) -> Result<i64, StoreError> {
         self.direct
             .number
             .get_or_try_init(|| {
@@ -232,7 +232,6 @@ impl Capture {
                     .register_stream(&self.direct.id, self.clock.now())
             })
             .await
-            .ok()
             .copied()
     }
 

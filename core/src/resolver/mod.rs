@@ -19,7 +19,7 @@ pub(crate) use destination::Destination;
 
 use crate::model::{Clock, DomainId, FoldedSlug, LinkId, Timestamp};
 use crate::store::links::LinkRow;
-use crate::store::{Store, StoreError};
+use crate::store::{DATABASE_PATIENCE, Store, StoreError, within};
 
 /// How long an entry is served without asking the database again.
 pub(crate) const FRESH_FOR: Duration = Duration::from_secs(30);
@@ -209,7 +209,7 @@ impl Resolver {
             asked.iter().map(of).collect()
         };
         let ids: Vec<LinkId> = asked.iter().map(|(_, stale)| stale.link).collect();
-        match self.store.links_by_id(&ids).await {
+        match within(DATABASE_PATIENCE, self.store.links_by_id(&ids)).await {
             Ok(rows) => {
                 let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
                 let now = self.clock.now();
@@ -245,7 +245,8 @@ impl Resolver {
         let Waiter { key, load, .. } = &waiter;
         let found = load
             .get_or_init(|| async {
-                let row = self.store.link_by_slug(key.domain, &key.folded).await;
+                let row = self.store.link_by_slug(key.domain, &key.folded);
+                let row = within(DATABASE_PATIENCE, row).await;
                 self.finish(key, load, row)
             })
             .await;

@@ -128,6 +128,9 @@ pub(crate) struct Store {
     pub(crate) db: Db,
 }
 
+/// How long a visitor waits for the database, whatever it waits for itself.
+pub(crate) const DATABASE_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Waits for the database for at most `patience`; it counts as unavailable after that.
 pub(crate) async fn within<T>(
     patience: Duration,

@@ -13,7 +13,9 @@ mod migrate;
 pub(crate) mod salts;
 pub(crate) mod streams;
 
+pub(crate) use database::{
+    DATABASE_PATIENCE, Db, PoolPurpose, Store, in_snapshot, in_tx, with_db, within,
+};
 pub use database::{DatabaseUrl, DatabaseUrlError};
-pub(crate) use database::{Db, PoolPurpose, Store, in_snapshot, in_tx, with_db, within};
 pub use error::StoreError;
 pub use migrate::{MigrationState, MigrationStatus};
