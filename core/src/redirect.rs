@@ -127,37 +127,50 @@ impl Redirector {
         };
         // Loading it may have taken a while.
         let now = self.clock.now();
-        let limited = match access(&destination, now) {
-            Access::Open => false,
-            Access::Limited => true,
-            Access::NotFound => return Ok(Resolution::NotFound),
-            Access::Gone(reason) => return Ok(Resolution::Gone(reason)),
-            Access::Blocked => return Ok(Resolution::Blocked),
-        };
-        let Some(location) = location(&destination, facts.query) else {
+        match access(&destination, now) {
+            Access::Open => self.follow(&destination, facts, now).await,
+            Access::Limited => self.follow_limited(&destination, facts, now).await,
+            Access::NotFound => Ok(Resolution::NotFound),
+            Access::Gone(reason) => Ok(Resolution::Gone(reason)),
+            Access::Blocked => Ok(Resolution::Blocked),
+        }
+    }
+
+    async fn follow(
+        &self,
+        destination: &Destination,
+        facts: &RequestFacts<'_>,
+        now: Timestamp,
+    ) -> Result<Resolution, ResolveError> {
+        let Some(redirect) = redirect(destination, facts.query) else {
             return Ok(Resolution::QueryTooLong);
         };
-        let redirect = Resolution::Redirect(Redirect {
-            status: destination.status,
-            location,
-        });
-        if facts.head {
-            return Ok(if limited {
-                Resolution::Withheld
-            } else {
-                redirect
-            });
-        }
-        let (classified, payload) = self.describe(&destination, facts, now);
-        if !limited {
+        if !facts.head {
+            let (_, payload) = self.describe(destination, facts, now);
             self.capture.record(&payload).await?;
-            return Ok(redirect);
         }
+        Ok(Resolution::Redirect(redirect))
+    }
+
+    async fn follow_limited(
+        &self,
+        destination: &Destination,
+        facts: &RequestFacts<'_>,
+        now: Timestamp,
+    ) -> Result<Resolution, ResolveError> {
+        // Before anything that depends on the target: that a query is too long tells its length.
+        if facts.head {
+            return Ok(Resolution::Withheld);
+        }
+        let (classified, payload) = self.describe(destination, facts, now);
         if classified.kind != Kind::Human {
             return Ok(Resolution::Withheld);
         }
+        let Some(redirect) = redirect(destination, facts.query) else {
+            return Ok(Resolution::QueryTooLong);
+        };
         match self.capture.record_limited(&payload).await? {
-            SlotOutcome::Taken => Ok(redirect),
+            SlotOutcome::Taken => Ok(Resolution::Redirect(redirect)),
             SlotOutcome::UsedUp => {
                 destination.set_used_up();
                 Ok(Resolution::Gone(GoneReason::Exhausted))
@@ -238,11 +251,15 @@ impl Redirector {
 }
 
 /// Where the visitor goes; `None` when it would not fit.
-fn location(destination: &Destination, query: Option<&str>) -> Option<Bytes> {
-    match query {
+fn redirect(destination: &Destination, query: Option<&str>) -> Option<Redirect> {
+    let location = match query {
         Some(query) if destination.forward_query && !query.is_empty() => {
-            destination.target.with_query(query).ok().map(Bytes::from)
+            Bytes::from(destination.target.with_query(query).ok()?)
         }
-        _ => Some(destination.location.clone()),
-    }
+        _ => destination.location.clone(),
+    };
+    Some(Redirect {
+        status: destination.status,
+        location,
+    })
 }

@@ -7,6 +7,7 @@ use crate::fixture::{HOST, Installation, on_both_databases, person};
 on_both_databases![
     two_hundred_parallel_visitors_of_a_link_for_ten_make_ten_redirects,
     bots_previews_and_head_use_no_click_and_learn_no_target,
+    a_query_of_any_length_tells_strangers_nothing_of_the_target,
     a_raised_limit_opens_the_link_again,
     a_limit_that_another_node_lowered_holds_at_once,
     a_limited_link_that_another_node_deleted_takes_no_click,
@@ -40,27 +41,28 @@ async fn two_hundred_parallel_visitors_of_a_link_for_ten_make_ten_redirects(t: I
     assert!(t.terse.verify().await.unwrap().is_consistent());
 }
 
-async fn bots_previews_and_head_use_no_click_and_learn_no_target(t: Installation) {
-    let link = limited(&t, 1).await;
-    let strangers = [
+fn strangers() -> [RequestFacts<'static>; 4] {
+    let by = |user_agent| RequestFacts {
+        user_agent,
+        ..person()
+    };
+    [
         RequestFacts {
             head: true,
             ..person()
         },
-        RequestFacts {
-            user_agent: b"curl/8.5.0",
-            ..person()
-        },
-        RequestFacts {
-            user_agent: b"Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
-            ..person()
-        },
+        by(b"curl/8.5.0"),
+        by(b"Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"),
         RequestFacts {
             purpose: b"prefetch;prerender",
             ..person()
         },
-    ];
-    for facts in strangers {
+    ]
+}
+
+async fn bots_previews_and_head_use_no_click_and_learn_no_target(t: Installation) {
+    let link = limited(&t, 1).await;
+    for facts in strangers() {
         let answer = t.terse.resolve(HOST, "/few", &facts).await.unwrap();
         assert_eq!(answer, Resolution::Withheld, "{facts:?}");
     }
@@ -72,6 +74,22 @@ async fn bots_previews_and_head_use_no_click_and_learn_no_target(t: Installation
     assert_eq!((read.clicks, read.status), (0, LinkStatus::Active));
     let visit = t.terse.resolve(HOST, "/few", &person()).await.unwrap();
     assert!(matches!(visit, Resolution::Redirect(_)));
+}
+
+async fn a_query_of_any_length_tells_strangers_nothing_of_the_target(t: Installation) {
+    let link = limited(&t, 1).await;
+    let long = format!("q={}", "a".repeat(8_190));
+    let query = Some(long.as_str());
+    for facts in strangers() {
+        let facts = RequestFacts { query, ..facts };
+        let answer = t.terse.resolve(HOST, "/few", &facts).await.unwrap();
+        assert_eq!(answer, Resolution::Withheld);
+    }
+    let facts = RequestFacts { query, ..person() };
+    let visit = t.terse.resolve(HOST, "/few", &facts).await.unwrap();
+    assert_eq!(visit, Resolution::QueryTooLong);
+    let read = t.terse.links().get(&t.workspace, link.id).await.unwrap();
+    assert_eq!(read.clicks, 0);
 }
 
 async fn a_raised_limit_opens_the_link_again(t: Installation) {
