@@ -1,6 +1,7 @@
 //! The keys of the visitor hashes: one per epoch, made a day ahead, destroyed after its time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,6 +14,8 @@ use crate::store::{Store, StoreError};
 const AHEAD: Duration = Duration::from_hours(24);
 // Clicks of the old epoch may still be on their way; their hashes are made already.
 const KEPT_AFTER_END: Duration = Duration::from_hours(1);
+// Emptying the log holds writers up while it waits for readers.
+const ERASED_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// How long one visitor keeps one hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +45,10 @@ pub(crate) struct VisitorSalts {
     epoch: VisitorEpoch,
     entropy: Arc<dyn Entropy>,
     pair: ArcSwap<Pair>,
+    /// After which moment a salt is to be destroyed, or erased, in unix milliseconds.
+    destroy_after: AtomicI64,
+    /// The database's log may still hold destroyed salts.
+    unerased: AtomicBool,
 }
 
 impl VisitorSalts {
@@ -59,6 +66,9 @@ impl VisitorSalts {
                 current,
                 next: None,
             }),
+            destroy_after: AtomicI64::new(i64::MIN),
+            // An earlier process may have ended between destroying and erasing.
+            unerased: AtomicBool::new(true),
         };
         salts.maintain(store, now).await?;
         Ok(salts)
@@ -105,6 +115,7 @@ impl VisitorSalts {
         let pair = self.pair.load();
         now >= pair.current.ends_at
             || (pair.next.is_none() && now.plus(AHEAD) >= pair.current.ends_at)
+            || now.as_millis() > self.destroy_after.load(Ordering::Relaxed)
     }
 
     /// Moves on to the next epoch, makes the one after that a day ahead, destroys what is over.
@@ -116,9 +127,33 @@ impl VisitorSalts {
             None
         };
         self.pair.store(Arc::new(Pair { current, next }));
-        store
+        self.destroy_old(store, now).await
+    }
+
+    /// Destroys the salts that are over, and leaves nothing of them in the database's log.
+    async fn destroy_old(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
+        let (destroyed, oldest_end) = store
             .destroy_salts_before(now.minus(KEPT_AFTER_END))
             .await?;
+        self.unerased.fetch_or(destroyed > 0, Ordering::Relaxed);
+        if self.unerased.load(Ordering::Relaxed) {
+            let again = now.plus(ERASED_AGAIN_AFTER).as_millis();
+            self.destroy_after.store(again, Ordering::Relaxed);
+            // No reason not to serve: a full disk, for one, is in the way of emptying the log.
+            let emptied = store.empty_log().await.unwrap_or_else(|error| {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "destroyed visitor salts may still stand in the database's log"
+                );
+                false
+            });
+            if !emptied {
+                return Ok(());
+            }
+            self.unerased.store(false, Ordering::Relaxed);
+        }
+        let next = oldest_end.map_or(i64::MAX, |end| end.plus(KEPT_AFTER_END).as_millis());
+        self.destroy_after.store(next, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -158,7 +193,56 @@ impl VisitorEpoch {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::Executor as _;
+
     use super::*;
+    use crate::model::SeededEntropy;
+    use crate::store::{DatabaseUrl, Db, PoolPurpose};
+
+    /// Whether these bytes stand in any file of the directory.
+    fn is_found(dir: &std::path::Path, bytes: &[u8]) -> bool {
+        let mut files = std::fs::read_dir(dir).unwrap();
+        files.any(|file| {
+            let held = std::fs::read(file.unwrap().path()).unwrap();
+            held.windows(bytes.len()).any(|window| window == bytes)
+        })
+    }
+
+    #[tokio::test]
+    async fn a_destroyed_salt_is_found_in_no_file_of_the_database() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(dir.path().join("terse.db"));
+        let store = Store::connect(&url, PoolPurpose::Requests).await.unwrap();
+        store.migrate_up().await.unwrap();
+        let (now, entropy) = (at("2026-03-15T12:00:00Z"), Arc::new(SeededEntropy::new(1)));
+        let salts = VisitorSalts::open(&store, VisitorEpoch::Day, entropy, now)
+            .await
+            .unwrap();
+        let key = salts.key(now);
+        assert!(is_found(dir.path(), &key), "it is stored while in force");
+        let midnight = at("2026-03-16T00:00:00Z");
+        salts.maintain(&store, midnight).await.unwrap();
+        let due = midnight.plus(KEPT_AFTER_END);
+        assert!(!salts.needs_maintenance(due), "clicks may be on their way");
+        let due = due.plus(Duration::from_millis(1));
+        assert!(salts.needs_maintenance(due));
+
+        // Whoever reads an older state keeps it where it is.
+        let Db::Sqlite(pool) = &store.db else {
+            panic!("not SQLite");
+        };
+        let mut reader = pool.begin_with("BEGIN DEFERRED").await.unwrap();
+        reader.execute("SELECT * FROM visitor_salts").await.unwrap();
+        salts.maintain(&store, due).await.unwrap();
+        assert!(is_found(dir.path(), &key));
+        reader.rollback().await.unwrap();
+
+        let later = due.plus(ERASED_AGAIN_AFTER + Duration::from_millis(1));
+        assert!(salts.needs_maintenance(later), "it is tried again");
+        salts.maintain(&store, later).await.unwrap();
+        assert!(!is_found(dir.path(), &key));
+        assert!(!salts.needs_maintenance(later));
+    }
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse("at", text).unwrap()

@@ -171,6 +171,18 @@ impl Store {
         Ok(())
     }
 
+    /// Empties SQLite's log into the database file: what was deleted stays readable in it otherwise.
+    /// Returns whether nothing is left in it, for readers may be in the way.
+    pub(crate) async fn empty_log(&self) -> Result<bool, StoreError> {
+        let Db::Sqlite(pool) = &self.db else {
+            return Ok(true);
+        };
+        let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(pool)
+            .await?;
+        Ok(busy == 0)
+    }
+
     pub(crate) async fn close(&self) {
         with_db!(&self.db, |pool| pool.close().await);
     }
@@ -187,6 +199,8 @@ async fn open_sqlite(path: &Path, purpose: PoolPurpose) -> Result<SqlitePool, St
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("wal_autocheckpoint", WAL_PAGES)
+        // What is deleted is gone from the file: a destroyed salt must not be found again.
+        .pragma("secure_delete", "ON")
         .busy_timeout(PATIENCE)
         .optimize_on_close(true, None)
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5));

@@ -29,14 +29,23 @@ impl Store {
         Ok(salt)
     }
 
-    /// Destroys the salts of epochs that ended before `moment`.
-    pub(crate) async fn destroy_salts_before(&self, moment: Timestamp) -> Result<u64, StoreError> {
+    /// Destroys the salts of epochs that ended before `moment`. Returns how many there were, and when
+    /// the first epoch ends whose salt is left.
+    pub(crate) async fn destroy_salts_before(
+        &self,
+        moment: Timestamp,
+    ) -> Result<(u64, Option<Timestamp>), StoreError> {
         let destroyed = in_tx!(&self.db, |tx| {
-            sqlx::query("DELETE FROM visitor_salts WHERE ends_at < $1")
+            let destroyed = sqlx::query("DELETE FROM visitor_salts WHERE ends_at < $1")
                 .bind(moment)
                 .execute(&mut *tx)
                 .await?
-                .rows_affected()
+                .rows_affected();
+            let oldest: Option<Timestamp> =
+                sqlx::query_scalar("SELECT MIN(ends_at) FROM visitor_salts")
+                    .fetch_one(&mut *tx)
+                    .await?;
+            (destroyed, oldest)
         });
         Ok(destroyed)
     }
