@@ -192,8 +192,12 @@ impl Store {
 /// file, and rows of many commits share the pages.
 const WAL_PAGES: &str = "4000";
 
+/// A connection's cached pages, in KiB when negative: each of the connections has a cache of its own,
+/// and what requests read is a few rows.
+const REQUEST_CACHE: &str = "-1024";
+
 async fn open_sqlite(path: &Path, purpose: PoolPurpose) -> Result<SqlitePool, StoreError> {
-    let options = SqliteConnectOptions::new()
+    let mut options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -205,7 +209,10 @@ async fn open_sqlite(path: &Path, purpose: PoolPurpose) -> Result<SqlitePool, St
         .optimize_on_close(true, None)
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5));
     let connections = match purpose {
-        PoolPurpose::Requests => 8,
+        PoolPurpose::Requests => {
+            options = options.pragma("cache_size", REQUEST_CACHE);
+            8
+        }
         PoolPurpose::Folding => 1,
     };
     let pool = SqlitePoolOptions::new()
@@ -253,4 +260,25 @@ async fn open_postgres(url: &str, purpose: PoolPurpose) -> Result<PgPool, StoreE
         .connect_with(options)
         .await?;
     Ok(pool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_connections_of_requests_cache_a_mebibyte_each_and_the_folders_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(dir.path().join("terse.db"));
+        let cached = async |purpose| {
+            let store = Store::connect(&url, purpose).await.unwrap();
+            let Db::Sqlite(pool) = &store.db else {
+                panic!("not SQLite");
+            };
+            let pages = sqlx::query_scalar::<_, i64>("PRAGMA cache_size");
+            pages.fetch_one(pool).await.unwrap()
+        };
+        assert_eq!(cached(PoolPurpose::Requests).await, -1024);
+        assert!(cached(PoolPurpose::Folding).await < -1024);
+    }
 }
