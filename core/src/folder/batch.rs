@@ -8,8 +8,6 @@ use crate::model::Timestamp;
 use crate::spool::{Batch, ReadOutcome, Spool, StreamId};
 use crate::store::clicks::{DeadRecord, StreamPart};
 
-/// Clicks per transaction: enough that its fixed costs vanish, little enough to stay in memory.
-const MAX_RECORDS: usize = 10_000;
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 /// A node's clock this far ahead is wrong; its clicks are taken as of now.
 const MAX_AHEAD: std::time::Duration = std::time::Duration::from_mins(5);
@@ -47,14 +45,25 @@ impl StreamState {
 }
 
 /// Reads batches into buffers that it keeps.
-#[derive(Default)]
 pub(super) struct BatchReader {
+    /// Clicks per batch.
+    max_records: usize,
     records: Batch,
     parts: Vec<StreamPart>,
     skewed: u64,
 }
 
 impl BatchReader {
+    /// Batches of at most `max_records` clicks.
+    pub(super) fn new(max_records: usize) -> Self {
+        Self {
+            max_records,
+            records: Batch::default(),
+            parts: Vec::new(),
+            skewed: 0,
+        }
+    }
+
     pub(super) fn parts(&self) -> &[StreamPart] {
         &self.parts
     }
@@ -72,7 +81,7 @@ impl BatchReader {
     ) -> bool {
         self.parts.clear();
         self.skewed = 0;
-        let mut left = MAX_RECORDS;
+        let mut left = self.max_records;
         let mut more = false;
         for (id, state) in streams {
             if left == 0 {

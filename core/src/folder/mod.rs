@@ -202,7 +202,7 @@ impl Folder {
             clock: Arc::clone(&parts.clock),
             progress: Arc::clone(&thread.progress),
             stop: thread.stop.clone(),
-            reader: BatchReader::default(),
+            reader: BatchReader::new(pace.max_records()),
             streams: HashMap::new(),
             retry: RETRY_FIRST,
             complained: None,

@@ -36,6 +36,16 @@ impl Pace {
         }
     }
 
+    /// Clicks per transaction. Pressing, enough that its fixed costs vanish, little enough to stay in
+    /// memory. Yielding, fewer: while other threads keep the folder from running, its transaction holds
+    /// the only write lock of SQLite.
+    pub(super) const fn max_records(self) -> usize {
+        match self {
+            Self::Yielding => 2_000,
+            Self::Pressing => 10_000,
+        }
+    }
+
     /// Sets the current thread's scheduling policy. Threads that it makes inherit it.
     pub(super) fn apply(self) {
         if self == Self::Pressing {

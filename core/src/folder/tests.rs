@@ -224,6 +224,30 @@ async fn before_a_stop_the_database_learns_where_streams_were_cut_short() {
 }
 
 #[tokio::test]
+async fn a_yielding_folder_takes_fewer_clicks_at_once_than_a_pressing_one() {
+    let node = Node::new().await;
+    let (spool, _capture) = node.started(1);
+    let now = node.clock.now();
+    let appends = (0..11_000).map(|_| {
+        let (spool, payload) = (spool.clone(), click(now));
+        tokio::spawn(async move { spool.append(&payload).await })
+    });
+    for append in appends.collect::<Vec<_>>() {
+        append.await.unwrap().unwrap();
+    }
+    for (pace, clicks) in [(Pace::Yielding, 2_000), (Pace::Pressing, 10_000)] {
+        let mut reader = BatchReader::new(pace.max_records());
+        let views = spool.streams().into_iter();
+        let mut streams = views
+            .map(|view| (view.id, StreamState::at(0, None)))
+            .collect();
+        assert!(reader.fill(&spool, &mut streams, now), "more waits");
+        let rows = reader.parts().iter().map(|part| part.rows.len());
+        assert_eq!(rows.sum::<usize>(), clicks, "{pace:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_streams_limit_never_goes_up() {
     let node = Node::new().await;
     let stream = StreamId::from_bytes([7; 16]);
