@@ -255,6 +255,11 @@ impl TerseBuilder {
         self
     }
 
+    /// Files that the spool has open when it is full.
+    pub fn spool_files(&self) -> u64 {
+        self.spool.most_files()
+    }
+
     /// How long folded clicks stay in the spool, for a database restored from a backup; 1 h by default.
     #[must_use]
     pub fn spool_retain(mut self, retain: Duration) -> Self {

@@ -26,8 +26,9 @@ use crate::tokens::Tokens;
 
 /// However things stand, the process ends this long after it was asked to.
 const LAST_MOMENT: Duration = Duration::from_secs(9);
-/// Files of the database and the spool, with much to spare.
-const OWN_FILES: u64 = 192;
+/// Files of the database and of whatever else is open beside connections and the spool, with much to
+/// spare.
+const OWN_FILES: u64 = 96;
 const FORGET_EVERY: Duration = Duration::from_mins(1);
 
 /// The domain as these settings describe it.
@@ -71,14 +72,13 @@ pub async fn serve(
         .await
         .with_context(|| format!("listen: cannot bind {}", config.listen))?;
     let signals = StopSignals::listen().context("cannot receive signals")?;
-    let max_connections = connections_that_fit(config.max_connections);
+    let builder = adapt(builder(&config)?);
+    let own_files = builder.spool_files().saturating_add(OWN_FILES);
+    let max_connections = connections_that_fit(config.max_connections, own_files);
     data_dir(&config.data_dir)?;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let secret = jwt_secret(&config, &*entropy)?;
-    let terse = adapt(builder(&config)?)
-        .open()
-        .await
-        .context("cannot open the data")?;
+    let terse = builder.open().await.context("cannot open the data")?;
     let clock = Arc::clone(terse.clock());
     let tokens = Tokens::new(&config.public_url, &secret, clock, Arc::clone(&entropy))
         .context("jwt_secret")?;
@@ -107,10 +107,10 @@ pub async fn serve(
 }
 
 /// Raises the limit of open files as far as `wanted` connections need and the system allows; returns
-/// how many leave enough for the database and the spool, which must never lack a file.
-fn connections_that_fit(wanted: usize) -> usize {
+/// how many leave `own_files` for the database and the spool, which must never lack one.
+fn connections_that_fit(wanted: usize, own_files: u64) -> usize {
     let limit = getrlimit(Resource::Nofile);
-    let needed = u64::try_from(wanted).map_or(u64::MAX, |wanted| wanted.saturating_add(OWN_FILES));
+    let needed = u64::try_from(wanted).map_or(u64::MAX, |wanted| wanted.saturating_add(own_files));
     let allowed = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
     let mut open_files = limit.current.unwrap_or(u64::MAX);
     if open_files < allowed {
@@ -123,7 +123,14 @@ fn connections_that_fit(wanted: usize) -> usize {
             Err(error) => tracing::debug!(%error, "the limit of open files stays as it is"),
         }
     }
-    let room = open_files - OWN_FILES.min(open_files / 2);
+    if own_files > open_files / 2 {
+        tracing::warn!(
+            open_files,
+            own_files,
+            "the limit of open files is low: a spool that fills up may lack files before its quota is used up"
+        );
+    }
+    let room = open_files - own_files.min(open_files / 2);
     let fitting = wanted.min(usize::try_from(room).unwrap_or(usize::MAX));
     if fitting < wanted {
         tracing::warn!(

@@ -15,6 +15,8 @@ pub enum Durability {
     Power,
 }
 
+const SMALLEST_SEGMENT: u64 = 64 * 1024;
+
 /// How a spool is opened.
 #[derive(Clone, Debug)]
 pub struct SpoolOptions {
@@ -50,6 +52,24 @@ impl SpoolOptions {
             sync_interval: Duration::from_millis(500),
             allow_volatile: false,
         }
+    }
+
+    /// Files that a spool with these options has open when its quota is used up: each file stays open
+    /// until it is removed.
+    pub fn most_files(&self) -> u64 {
+        let appended_to_and_spare = 2 * self.lane_count();
+        self.max_bytes.div_ceil(self.fitting_segment()) + appended_to_and_spare
+    }
+
+    /// Bytes per file: a quota of a few files only would be used up by rounding.
+    pub(super) fn fitting_segment(&self) -> u64 {
+        self.segment_bytes
+            .min(self.max_bytes / (4 * self.lane_count()))
+            .max(SMALLEST_SEGMENT)
+    }
+
+    fn lane_count(&self) -> u64 {
+        u64::try_from(self.lanes.clamp(1, 64)).unwrap_or(1)
     }
 }
 

@@ -14,20 +14,13 @@ use crate::spool::stream::{Run, Stream};
 use crate::spool::upkeep::{Counters, Lock, Shared};
 use crate::spool::{Durability, SpoolError, SpoolOptions, StreamId};
 
-const SMALLEST_SEGMENT: u64 = 64 * 1024;
-
 pub(super) fn open(
     disk: Arc<dyn Disk>,
     mut options: SpoolOptions,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Shared, SpoolError> {
-    // A quota of a few files only would be used up by rounding.
-    let lanes = u64::try_from(options.lanes.clamp(1, 64)).unwrap_or(1);
-    options.segment_bytes = options
-        .segment_bytes
-        .min(options.max_bytes / (4 * lanes))
-        .max(SMALLEST_SEGMENT);
+    options.segment_bytes = options.fitting_segment();
     disk.prepare_dir(&options.dir)?;
     let lock = disk
         .lock(&options.dir)

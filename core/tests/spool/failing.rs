@@ -129,6 +129,7 @@ async fn a_used_up_quota_refuses_new_clicks_and_drops_no_old_one() {
     let disk = Arc::new(SimDisk::default());
     let mut small = options(Durability::Process);
     small.max_bytes = 300 * 1024;
+    let most_files = small.most_files();
     let spool = open_on(&disk, small, &clock(), 1).unwrap();
     let mut recorded = 0;
     let refusal = loop {
@@ -140,6 +141,8 @@ async fn a_used_up_quota_refuses_new_clicks_and_drops_no_old_one() {
     };
     assert!(matches!(refusal, AppendError::Full), "{refusal:?}");
     assert_eq!(read_all(&spool).0.len(), recorded);
+    let files = disk.contents().len() as u64;
+    assert!((4..=most_files).contains(&files), "{files} of {most_files}");
     for view in spool.streams() {
         spool.folded(view.id, view.visible);
     }

@@ -267,15 +267,18 @@ fn when_every_place_is_taken_an_idle_connection_makes_room_for_a_visitor() {
 
 #[test]
 fn connections_never_take_the_files_that_the_database_and_the_spool_need() {
-    let server = Server::start(&[(OPEN_FILES, "300")]);
-    server.link("crowded", &json!({}));
-    let crowd: Vec<_> = (0..400).map(|_| raw::connect(server.address)).collect();
-    let mut visitor = raw::connect(server.address);
-    visitor
-        .write_all(b"GET /crowded HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .unwrap();
-    assert_eq!(raw::read(&mut visitor).unwrap().status, 302);
-    let files = server.open_files();
-    assert!(files < 200, "{files} of 300 are open");
-    drop(crowd);
+    // The larger the spool may grow, the more files it may need: 4 GiB are 256 of them.
+    for (limit, spool, most) in [("300", "16MiB", 250), ("600", "4GiB", 340)] {
+        let server = Server::start(&[(OPEN_FILES, limit), ("TERSE_SPOOL_MAX_BYTES", spool)]);
+        server.link("crowded", &json!({}));
+        let crowd: Vec<_> = (0..400).map(|_| raw::connect(server.address)).collect();
+        let mut visitor = raw::connect(server.address);
+        visitor
+            .write_all(b"GET /crowded HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .unwrap();
+        assert_eq!(raw::read(&mut visitor).unwrap().status, 302);
+        let files = server.open_files();
+        assert!(files < most, "{files} of {limit} are open");
+        drop(crowd);
+    }
 }
