@@ -95,7 +95,7 @@ async fn create_links(terse: &Terse) -> Result<Vec<String>> {
     let mut paths = Vec::with_capacity(LINKS);
     for number in 0..LINKS {
         let new = NewLink::to(format!("https://example.com/articles/{number}"));
-        let link = terse.links().create(&workspace, None, new).await?;
+        let link = terse.links().create(&workspace, new).await?;
         paths.push(format!("/{}", link.slug));
     }
     Ok(paths)
@@ -107,8 +107,12 @@ async fn sign_in(terse: &Terse) -> Result<WorkspaceId> {
     accounts
         .first_admin(Some(EMAIL.to_owned()), Some(PASSWORD.to_owned().into()))
         .await?;
-    let grant = accounts.sign_in(EMAIL, &password).await?;
-    let principal = accounts.authenticate(grant.session, grant.user).await?;
+    let grant = accounts
+        .sign_in(EMAIL, &password, &terse_core::model::Origin::default())
+        .await?;
+    let principal = accounts
+        .authenticate(grant.session, grant.user, None)
+        .await?;
     Ok(principal.workspace)
 }
 

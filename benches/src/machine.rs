@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::ClockId;
 
 /// The cores of this machine, divided: one half serves, the other half asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +84,12 @@ pub fn cpu_time(pid: u32) -> Result<(Duration, Duration)> {
         Ok(Duration::from_millis(ticks * 1_000 / per_second))
     };
     Ok((next()?, next()?))
+}
+
+/// CPU time that this process has used on all its threads, to the nanosecond.
+pub fn own_cpu_time() -> Result<Duration> {
+    let time = rustix::time::clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).context("reading the CPU time")
 }
 
 /// Asks a process that this one started to end (SIGTERM).

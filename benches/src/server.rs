@@ -205,7 +205,8 @@ impl TerseServer {
         bail!("the server did not stop within {STOP:?}")
     }
 
-    fn sign_in(&self) -> Result<String> {
+    /// Signs the administrator in: an access token.
+    pub fn sign_in(&self) -> Result<String> {
         let form = format!("grant_type=password&username={EMAIL}&password={PASSWORD}");
         let answer = http::post_form(self.address(), "/api/v1/auth/token", &form)?.json()?;
         let token = answer["access_token"].as_str().context("no access token")?;

@@ -19,11 +19,21 @@ pub fn slot_seconds() -> Result<u64> {
     Ok(number("SECONDS", default)?.max(1))
 }
 
+/// Requests to offer per second, where the bench need not find them out: `RATE`.
+pub fn rate() -> Result<Option<u64>> {
+    asked("RATE")
+}
+
 fn number(name: &str, default: u64) -> Result<u64> {
-    match std::env::var(name) {
-        Ok(text) => text
-            .parse()
-            .with_context(|| format!("{name} is not a number")),
-        Err(_) => Ok(default),
-    }
+    Ok(asked(name)?.unwrap_or(default))
+}
+
+fn asked(name: &str) -> Result<Option<u64>> {
+    let Ok(text) = std::env::var(name) else {
+        return Ok(None);
+    };
+    let number = text
+        .parse()
+        .with_context(|| format!("{name} is not a number"))?;
+    Ok(Some(number))
 }

@@ -10,6 +10,13 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The lowest and the highest value; NaN when there is none.
+pub fn range(values: &[f64]) -> (f64, f64) {
+    let lowest = values.iter().copied().fold(f64::NAN, f64::min);
+    let highest = values.iter().copied().fold(f64::NAN, f64::max);
+    (lowest, highest)
+}
+
 /// The quotients of two series, one by one: each pair was measured back to back.
 pub fn ratios(numerators: &[f64], denominators: &[f64]) -> Vec<f64> {
     numerators

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use secrecy::SecretString;
 use terse_core::analytics::AnalyticsQuery;
 use terse_core::classify::RequestFacts;
-use terse_core::model::{InstanceRole, NewLink, NewUser, WorkspaceId};
+use terse_core::model::{Actor, InstanceRole, NewLink, NewUser, Origin, WorkspaceId};
 use terse_core::{Resolution, Terse};
 use tokio::net::TcpListener;
 
@@ -36,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
     let workspace = workspace(&terse).await?;
     let new = NewLink::to("https://example.com/a").alias("launch");
     // On a second run the link is there already.
-    let link = match terse.links().create(&workspace, None, new).await {
+    let link = match terse.links().create(&workspace, new).await {
         Ok(link) => link,
         Err(_) => {
             terse
@@ -121,14 +121,14 @@ async fn workspace(terse: &Terse) -> anyhow::Result<WorkspaceId> {
         name: None,
     };
     // On a second run the user is there already.
-    let _ = terse.accounts().create_user(user).await;
+    let _ = terse.accounts().create_user(user, &Actor::system()).await;
     let grant = terse
         .accounts()
-        .sign_in("owner@localhost", &password)
+        .sign_in("owner@localhost", &password, &Origin::default())
         .await?;
     let principal = terse
         .accounts()
-        .authenticate(grant.session, grant.user)
+        .authenticate(grant.session, grant.user, None)
         .await;
     Ok(principal
         .context("the session was made a moment ago")?

@@ -10,7 +10,7 @@
 //! # let facts = todo!();
 //! let terse = Terse::builder().sqlite("links.db").open().await?;
 //! let new = NewLink::to("https://example.com/a").alias("launch");
-//! let link = terse.links().create(&workspace, None, new).await?;
+//! let link = terse.links().create(&workspace, new).await?;
 //! match terse.resolve("localhost", "/launch", &facts).await? {
 //!     Resolution::Redirect(redirect) => println!("{:?}", redirect.location),
 //!     other => println!("{other:?}"),
@@ -20,17 +20,21 @@
 //! ```
 //!
 //! Data flows one way: a request, the domain, the store. [`model`] holds the words, `store` holds
-//! all SQL, and the services between them are [`Links`], [`Accounts`], [`Analytics`], and the way
-//! of a click: resolver, classification, spool, folder.
+//! all SQL, and the services between them are [`Links`], [`Accounts`], [`Workspaces`],
+//! [`Analytics`], and the way of a click: resolver, classification, spool, folder.
 
 pub mod accounts;
 pub mod analytics;
+pub mod audit;
 mod capture;
 pub mod classify;
 mod click;
 mod folder;
+pub mod jobs;
 pub mod links;
+pub mod mail;
 pub mod model;
+mod paging;
 mod redirect;
 mod resolver;
 mod site;
@@ -39,11 +43,15 @@ mod store;
 mod terse;
 mod verify;
 mod visitor_salts;
+pub mod workspaces;
 
 pub use accounts::Accounts;
 pub use analytics::Analytics;
+pub use audit::AuditLog;
 pub use capture::OnUnrecordable;
+pub use jobs::Jobs;
 pub use links::Links;
+pub use mail::Mailer;
 pub use redirect::{GoneReason, Preview, Redirect, Resolution, ResolveError};
 pub use site::PublicUrlError;
 pub use store::click_reports::Difference;
@@ -51,3 +59,4 @@ pub use store::{DatabaseUrl, DatabaseUrlError, MigrationState, MigrationStatus, 
 pub use terse::{NotReady, OpenError, Status, Terse, TerseBuilder, Tools};
 pub use verify::VerifyReport;
 pub use visitor_salts::VisitorEpoch;
+pub use workspaces::Workspaces;

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use crate::accounts::Accounts;
 use crate::analytics::Analytics;
+use crate::audit::AuditLog;
 use crate::capture::{Capture, OnUnrecordable};
 use crate::classify::{Agents, RequestFacts};
 use crate::folder::{FolderHandle, FolderParts};
+use crate::jobs::{Jobs, Worker};
 use crate::links::Links;
+use crate::mail::{Mailer, Postman};
 use crate::model::{Clock, DomainId, Entropy, OsEntropy, SystemClock};
 use crate::redirect::{Preview, Redirector, Resolution, ResolveError};
 use crate::resolver::Resolver;
@@ -19,6 +22,7 @@ use crate::spool::{Durability, Spool, SpoolError, SpoolOptions, SpoolStatus};
 use crate::store::{DatabaseUrl, MigrationStatus, PoolPurpose, Store, StoreError};
 use crate::verify::{VerifyReport, verify};
 use crate::visitor_salts::{VisitorEpoch, VisitorSalts};
+use crate::workspaces::Workspaces;
 
 const CACHED_AGENTS: u64 = 4_096;
 const READY_PATIENCE: Duration = Duration::from_secs(2);
@@ -34,7 +38,12 @@ struct Inner {
     store: Store,
     links: Links,
     accounts: Accounts,
+    audit: AuditLog,
+    workspaces: Workspaces,
     analytics: Analytics,
+    jobs: Jobs,
+    /// `None` where nobody sends mails.
+    worker: Option<Worker>,
     redirector: Redirector,
     resolver: Arc<Resolver>,
     capture: Arc<Capture>,
@@ -102,8 +111,20 @@ impl Terse {
         &self.inner.accounts
     }
 
+    pub fn audit(&self) -> &AuditLog {
+        &self.inner.audit
+    }
+
+    pub fn workspaces(&self) -> &Workspaces {
+        &self.inner.workspaces
+    }
+
     pub fn analytics(&self) -> &Analytics {
         &self.inner.analytics
+    }
+
+    pub fn jobs(&self) -> &Jobs {
+        &self.inner.jobs
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {
@@ -167,9 +188,21 @@ impl Terse {
         }
     }
 
-    /// Syncs the spool, writes down what only memory knows, folds for two seconds at most, and closes the database. Redirects must
+    /// Syncs the spool, writes down what only memory knows, folds for two seconds at most, and closes
+    /// the database; meanwhile the jobs under way are finished, in two seconds too. Redirects must
     /// have stopped. Calling it again does nothing.
     pub async fn close(&self) {
+        tokio::join!(self.finish_clicks(), self.finish_jobs());
+        let _ = tokio::time::timeout(READY_PATIENCE, self.inner.store.close()).await;
+    }
+
+    async fn finish_jobs(&self) {
+        if let Some(worker) = &self.inner.worker {
+            worker.stop().await;
+        }
+    }
+
+    async fn finish_clicks(&self) {
         let spool = self.inner.spool.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || spool.sync()).await {
             tracing::error!(%error, "the spool could not be synced");
@@ -179,7 +212,6 @@ impl Terse {
         self.inner.folder.stop().await;
         let spool = self.inner.spool.clone();
         let _ = tokio::task::spawn_blocking(move || spool.close()).await;
-        let _ = tokio::time::timeout(READY_PATIENCE, self.inner.store.close()).await;
     }
 }
 
@@ -193,6 +225,7 @@ pub struct TerseBuilder {
     on_unrecordable: OnUnrecordable,
     visitor_epoch: VisitorEpoch,
     slug_length: u8,
+    mailer: Option<Arc<dyn Mailer>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -207,6 +240,7 @@ impl Default for TerseBuilder {
             on_unrecordable: OnUnrecordable::default(),
             visitor_epoch: VisitorEpoch::default(),
             slug_length: 7,
+            mailer: None,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
         }
@@ -295,6 +329,13 @@ impl TerseBuilder {
         self
     }
 
+    /// Who sends mails. Without one they wait in the queue, for another node to send them.
+    #[must_use]
+    pub fn mailer(mut self, mailer: Arc<dyn Mailer>) -> Self {
+        self.mailer = Some(mailer);
+        self
+    }
+
     /// Where the time comes from.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -345,7 +386,19 @@ impl TerseBuilder {
             salts: Arc::clone(&salts),
             clock: Arc::clone(&clock),
         })?;
+        let jobs = Jobs::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy));
         let inner = Inner {
+            worker: self.mailer.map(|mailer| {
+                let postman = Postman {
+                    store: store.clone(),
+                    mailer,
+                    site: Arc::clone(&site),
+                    clock: Arc::clone(&clock),
+                    entropy: Arc::clone(&entropy),
+                };
+                Worker::start(&jobs, &postman)
+            }),
+            jobs,
             links: Links::new(
                 store.clone(),
                 Arc::clone(&site),
@@ -354,7 +407,14 @@ impl TerseBuilder {
                 Arc::clone(&entropy),
                 self.slug_length,
             ),
+            workspaces: Workspaces::new(
+                store.clone(),
+                Arc::clone(&resolver),
+                Arc::clone(&clock),
+                Arc::clone(&entropy),
+            ),
             accounts: Accounts::new(store.clone(), Arc::clone(&clock), entropy),
+            audit: AuditLog::new(store.clone(), Arc::clone(&clock)),
             analytics: Analytics::new(store.clone(), Arc::clone(&capture), Arc::clone(&clock)),
             redirector: Redirector {
                 site,

@@ -37,15 +37,23 @@ async fn workspace(terse: &Terse) -> WorkspaceId {
         role: InstanceRole::User,
         name: None,
     };
-    terse.accounts().create_user(new).await.unwrap();
+    terse
+        .accounts()
+        .create_user(new, &terse_core::model::Actor::system())
+        .await
+        .unwrap();
     let grant = terse
         .accounts()
-        .sign_in("ada@example.com", &password)
+        .sign_in(
+            "ada@example.com",
+            &password,
+            &terse_core::model::Origin::default(),
+        )
         .await
         .unwrap();
     terse
         .accounts()
-        .authenticate(grant.session, grant.user)
+        .authenticate(grant.session, grant.user, None)
         .await
         .unwrap()
         .workspace
@@ -69,18 +77,14 @@ async fn while_the_database_is_locked_known_links_redirect_and_every_click_is_co
     let create = |slug: &str| {
         let new = NewLink::to("https://example.com/").alias(slug);
         let terse = terse.clone();
-        async move { terse.links().create(&workspace, None, new).await }
+        async move { terse.links().create(&workspace, new).await }
     };
     create("known").await.unwrap();
     let limited = NewLink {
         max_clicks: Some(5),
         ..NewLink::to("https://example.com/").alias("limited")
     };
-    terse
-        .links()
-        .create(&workspace, None, limited)
-        .await
-        .unwrap();
+    terse.links().create(&workspace, limited).await.unwrap();
 
     // As a stuck administrator's shell would: nobody else can write.
     let url = format!("sqlite:{}", path.display());

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use terse_core::Terse;
+use terse_core::accounts::RegistrationPolicy;
 use terse_core::model::{Entropy, random_bytes};
 
 use crate::client_address::TrustedProxies;
+use crate::cors::AllowedOrigins;
 use crate::limits::{Limiter, Rate};
 use crate::metrics::Metrics;
 use crate::misses::Misses;
@@ -21,21 +23,53 @@ pub struct App {
     pub proxies: TrustedProxies,
     pub metrics: Metrics,
     pub public_url: String,
+    /// Who may register.
+    pub registration: RegistrationPolicy,
+    /// Whose pages may use the API.
+    pub origins: AllowedOrigins,
     request_ids: RequestIds,
 }
 
-/// A limiter per purpose, keyed by the client's address.
+/// Whom the server believes and lets in.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    pub proxies: TrustedProxies,
+    pub registration: RegistrationPolicy,
+    pub origins: AllowedOrigins,
+}
+
+/// A limiter per purpose, keyed by the client's address where it does not say otherwise.
 #[derive(Debug)]
 pub struct Limits {
     pub redirect: Limiter,
     /// Unknown slugs: keeps scanners out.
     pub missing: Misses,
     pub api: Limiter,
+    /// Requests of one person, or of one key.
+    pub caller: Limiter,
     pub auth: Limiter,
+    /// Attempts to sign in to one account, from anywhere.
+    pub account: Limiter,
+    /// Registrations and forgotten passwords.
+    pub registration: Limiter,
+    /// Mails to one e-mail address.
+    pub mail: Limiter,
 }
 
 /// Unknown slugs that one address may ask for.
 const MISSING: &str = "60/m";
+/// Accounts that one address may ask to be made or to be let into again.
+const REGISTRATION: &str = "10/h";
+/// Mails that strangers may have sent to one e-mail address.
+const MAIL: &str = "3/h";
+
+/// `rate`, if there are limits for signing in at all.
+fn unless_off(auth: Rate, rate: &str) -> Rate {
+    if auth == Rate::OFF {
+        return Rate::OFF;
+    }
+    rate.parse().unwrap_or(Rate::OFF)
+}
 
 impl Limits {
     /// Limiters of these rates.
@@ -45,13 +79,25 @@ impl Limits {
             redirect: Limiter::new(redirect),
             missing: Misses::new(missing),
             api: Limiter::new(api),
+            caller: Limiter::of("caller", api),
             auth: Limiter::new(auth),
+            account: Limiter::of("account", auth),
+            registration: Limiter::new(unless_off(auth, REGISTRATION)),
+            mail: Limiter::of("mail", unless_off(auth, MAIL)),
         }
     }
 
     /// Forgets addresses that have their full budget again. To be called every minute or so.
     pub fn forget_idle(&self) {
-        for limiter in [&self.redirect, &self.api, &self.auth] {
+        for limiter in [
+            &self.redirect,
+            &self.api,
+            &self.caller,
+            &self.auth,
+            &self.account,
+            &self.registration,
+            &self.mail,
+        ] {
             limiter.forget_idle();
         }
         self.missing.forget_idle();
@@ -71,7 +117,7 @@ impl App {
         terse: Terse,
         tokens: Tokens,
         limits: Limits,
-        proxies: TrustedProxies,
+        policy: Policy,
         public_url: String,
         entropy: &dyn Entropy,
     ) -> Arc<Self> {
@@ -79,9 +125,11 @@ impl App {
             terse,
             tokens,
             limits,
-            proxies,
+            proxies: policy.proxies,
             metrics: Metrics::default(),
             public_url,
+            registration: policy.registration,
+            origins: policy.origins,
             request_ids: RequestIds {
                 process: u64::from_le_bytes(random_bytes(entropy)) >> 16,
                 next: AtomicU64::new(1),

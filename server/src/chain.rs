@@ -15,6 +15,7 @@ use poem::error::{ParsePathError, ReadBodyError};
 use poem::{Body, Endpoint, EndpointExt as _, Request, Response};
 
 use crate::app::App;
+use crate::cors;
 use crate::edge::ClientAddress;
 use crate::problem::{PROBLEM_JSON, Problem};
 
@@ -46,6 +47,15 @@ impl Endpoint for Chain {
         let begun = Instant::now();
         let id = self.app.request_id();
         let told = Told::of(&request);
+        let allowed = self.app.origins.of(request.headers());
+        let preflight =
+            allowed.is_some() && cors::is_preflight(request.method(), request.headers());
+        if preflight && told.is_api() {
+            let mut response = Response::from(StatusCode::NO_CONTENT);
+            cors::allow_requests(response.headers_mut());
+            self.finish(&mut response, &told, allowed, &id);
+            return Ok(response);
+        }
         request.set_data(RequestId(id.clone()));
         let outcome = AssertUnwindSafe(self.within_limits(request))
             .catch_unwind()
@@ -58,7 +68,7 @@ impl Endpoint for Chain {
                 problem_response(&Problem::internal(), &id)
             }
         };
-        finish(&mut response, &id);
+        self.finish(&mut response, &told, allowed, &id);
         self.count(&told, response.status());
         told.log(&id, response.status(), begun.elapsed());
         Ok(response)
@@ -66,6 +76,16 @@ impl Endpoint for Chain {
 }
 
 impl Chain {
+    fn finish(&self, response: &mut Response, told: &Told, allowed: Option<HeaderValue>, id: &str) {
+        finish(response, id);
+        if told.is_api() && !self.app.origins.is_empty() {
+            cors::varies(response.headers_mut());
+            if let Some(origin) = allowed {
+                cors::allow(response.headers_mut(), origin);
+            }
+        }
+    }
+
     async fn within_limits(&self, request: Request) -> poem::Result<Response> {
         if request.uri().path().starts_with("/api/") {
             let client = client(&request);
@@ -94,7 +114,7 @@ impl Chain {
     }
 
     fn count(&self, told: &Told, status: StatusCode) {
-        if !told.path.starts_with("/api/") {
+        if !told.is_api() {
             return;
         }
         let metrics = &self.app.metrics;
@@ -140,8 +160,12 @@ impl Told {
         }
     }
 
+    fn is_api(&self) -> bool {
+        self.path.starts_with("/api/")
+    }
+
     fn log(&self, id: &str, status: StatusCode, took: Duration) {
-        if !self.path.starts_with("/api/") {
+        if !self.is_api() {
             return;
         }
         tracing::info!(
@@ -175,9 +199,8 @@ fn problem_of(error: poem::Error, told: &Told) -> Problem {
                     Problem::oauth("invalid_request", short(&error.to_string()))
                 }
                 StatusCode::BAD_REQUEST => Problem::malformed(short(&error.to_string())),
-                StatusCode::METHOD_NOT_ALLOWED => {
-                    Problem::of_status(status).allow(crate::api::allowed_methods(&told.path))
-                }
+                StatusCode::METHOD_NOT_ALLOWED => Problem::of_status(status)
+                    .allow(&crate::api::access::allowed_methods(&told.path)),
                 status => Problem::of_status(status),
             }
         }
@@ -215,13 +238,19 @@ fn finish(response: &mut Response, id: &str) {
         HeaderName::from_static("referrer-policy"),
         HeaderValue::from_static("no-referrer"),
     );
-    if json {
-        headers
-            .entry(http::header::CACHE_CONTROL)
-            .or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    if !headers.contains_key(http::header::CONTENT_SECURITY_POLICY) {
         headers.insert(
             http::header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
         );
+    }
+    if json {
+        headers
+            .entry(http::header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
     }
 }

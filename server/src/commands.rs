@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use secrecy::SecretString;
 use terse_core::accounts::AccountError;
-use terse_core::model::{InstanceRole, NewUser};
+use terse_core::model::{Actor, InstanceRole, NewUser};
 use terse_core::{MigrationState, TerseBuilder, Tools};
 use tracing_subscriber::EnvFilter;
 
@@ -147,16 +147,19 @@ async fn create_user(action: User, config: &Config) -> anyhow::Result<ExitCode> 
     tools.migrate_up().await?;
     let made = tools
         .accounts()
-        .create_user(NewUser {
-            email,
-            password,
-            role: if admin {
-                InstanceRole::Admin
-            } else {
-                InstanceRole::User
+        .create_user(
+            NewUser {
+                email,
+                password,
+                role: if admin {
+                    InstanceRole::Admin
+                } else {
+                    InstanceRole::User
+                },
+                name,
             },
-            name,
-        })
+            &Actor::system(),
+        )
         .await;
     tools.close().await;
     match made {

@@ -7,10 +7,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lettre::message::Mailbox;
 use secrecy::SecretString;
 
 use crate::client_address::TrustedProxies;
+use crate::cors::AllowedOrigins;
 use crate::limits::Rate;
+use crate::mailer::SmtpServer;
 
 pub use read::{Sources, load};
 pub use units::{parse_duration, parse_size};
@@ -64,6 +67,17 @@ pub enum VisitorEpoch {
     Day,
 }
 
+/// Who may make an account without an administrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// Anybody with an e-mail address.
+    Open,
+    /// Who is invited into a workspace.
+    Invite,
+    /// Nobody.
+    Closed,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -90,8 +104,16 @@ pub struct Config {
     pub admin_password: Option<SecretString>,
     /// Signs access tokens; `new,old` while rotating.
     pub jwt_secret: Option<SecretString>,
+    /// Where mails are handed over; they become files in `data_dir` when absent.
+    pub smtp: Option<SmtpServer>,
+    /// Who mails come from.
+    pub mail_from: Mailbox,
+    /// Who may make an account.
+    pub registration: Registration,
     /// Proxies whose word about the client is believed.
     pub trusted_proxies: TrustedProxies,
+    /// Other sites whose pages may use the API.
+    pub cors_origins: AllowedOrigins,
     /// How surely clicks are recorded.
     pub click_durability: ClickDurability,
     /// What happens to clicks that cannot be recorded.

@@ -15,6 +15,8 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::{Quota, RateLimiter};
+use sha2::{Digest, Sha256};
+use terse_core::model::{Credential, Principal};
 
 const SHARDS: usize = 64;
 /// Addresses remembered at once; further new ones share one allowance per shard.
@@ -100,11 +102,32 @@ impl From<IpAddr> for LimitKey {
     }
 }
 
+impl LimitKey {
+    /// Whoever or whatever has this name: an account, a key.
+    pub fn of_name(name: &str) -> Self {
+        let digest = Sha256::digest(name.as_bytes());
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&digest[..8]);
+        Self(u64::from_le_bytes(bytes))
+    }
+}
+
+impl From<&Principal> for LimitKey {
+    /// A person's sessions share one allowance; each key has its own.
+    fn from(principal: &Principal) -> Self {
+        match principal.credential {
+            Credential::Session(_) => Self::of_name(&format!("user {}", principal.user)),
+            Credential::Key(key) => Self::of_name(&format!("key {key}")),
+        }
+    }
+}
+
 /// A request over the rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limited {
     /// How long to wait for the next one.
     pub retry_after: Duration,
+    of: &'static str,
     quota: NonZeroU32,
     window_secs: u64,
 }
@@ -113,12 +136,12 @@ impl Limited {
     /// The value of the `RateLimit` header: nothing is left, and when something will be.
     pub fn rate_limit(&self) -> String {
         let wait = self.retry_after.as_secs() + u64::from(self.retry_after.subsec_nanos() > 0);
-        format!("\"address\";r=0;t={}", wait.max(1))
+        format!("\"{}\";r=0;t={}", self.of, wait.max(1))
     }
 
     /// The value of the `RateLimit-Policy` header.
     pub fn policy(&self) -> String {
-        format!("\"address\";q={};w={}", self.quota, self.window_secs)
+        format!("\"{}\";q={};w={}", self.of, self.quota, self.window_secs)
     }
 }
 
@@ -131,14 +154,24 @@ pub struct Limiter<C: Clock = MonotonicClock> {
 #[derive(Debug)]
 struct Inner<C: Clock> {
     governor: RateLimiter<LimitKey, BoundedStore, C, NoOpMiddleware<C::Instant>>,
+    of: &'static str,
     quota: NonZeroU32,
     window_secs: u64,
 }
 
 impl Limiter {
-    /// A limiter on the machine's monotonic clock.
+    /// A limiter of addresses on the machine's monotonic clock.
     pub fn new(rate: Rate) -> Self {
         Self::with_clock(rate, MonotonicClock)
+    }
+
+    /// A limiter of something else than addresses, named in the headers of its answers.
+    pub fn of(name: &'static str, rate: Rate) -> Self {
+        let mut limiter = Self::new(rate);
+        if let Some(inner) = &mut limiter.inner {
+            inner.of = name;
+        }
+        limiter
     }
 }
 
@@ -155,6 +188,7 @@ impl<C: Clock> Limiter<C> {
                 BoundedStore::new(MAX_KEYS),
                 clock,
             ),
+            of: "address",
             quota: count,
             window_secs: period.secs(),
         });
@@ -168,6 +202,7 @@ impl<C: Clock> Limiter<C> {
         };
         inner.governor.check_key(&key).map_err(|not_until| Limited {
             retry_after: not_until.wait_time_from(inner.governor.clock().now()),
+            of: inner.of,
             quota: inner.quota,
             window_secs: inner.window_secs,
         })
@@ -177,6 +212,7 @@ impl<C: Clock> Limiter<C> {
     pub(crate) fn limited(&self, retry_after: Duration) -> Option<Limited> {
         self.inner.as_ref().map(|inner| Limited {
             retry_after,
+            of: inner.of,
             quota: inner.quota,
             window_secs: inner.window_secs,
         })

@@ -8,7 +8,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTI
 use http::{HeaderName, HeaderValue, StatusCode};
 use poem::error::ResponseError;
 use serde::Serialize;
-use terse_core::model::FieldError;
+use terse_core::model::{FieldError, Permission};
 
 use crate::limits::Limited;
 
@@ -87,6 +87,19 @@ impl Problem {
             _ => HeaderValue::from_static("Bearer realm=\"terse\", error=\"invalid_token\""),
         };
         Self::new(StatusCode::UNAUTHORIZED, code, detail).header(WWW_AUTHENTICATE, challenge)
+    }
+
+    /// 403: signed in, but not allowed.
+    pub fn forbidden(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, detail)
+    }
+
+    /// 403: this permission is missing.
+    pub fn lacking(permission: Permission) -> Self {
+        Self::forbidden(
+            "forbidden",
+            format!("This needs the permission {}.", permission.as_str()),
+        )
     }
 
     /// 404, the same for what does not exist and for what the caller may not see.

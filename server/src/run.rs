@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use hyper::service::service_fn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::ExposeSecret as _;
+use terse_core::accounts::RegistrationPolicy;
 use terse_core::model::{Entropy, FirstAdmin, OsEntropy};
 use terse_core::spool::Durability;
 use terse_core::{DatabaseUrl, Terse, TerseBuilder};
@@ -18,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::accept;
 use crate::api;
-use crate::app::{App, Limits};
-use crate::config::{ClickDurability, Config, OnUnrecordable, VisitorEpoch};
+use crate::app::{App, Limits, Policy};
+use crate::config::{ClickDurability, Config, OnUnrecordable, Registration, VisitorEpoch};
 use crate::edge::Edge;
+use crate::mailer;
 use crate::secrets::{data_dir, jwt_secret};
 use crate::tokens::Tokens;
 
@@ -78,7 +80,9 @@ pub async fn serve(
     data_dir(&config.data_dir)?;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let secret = jwt_secret(&config, &*entropy)?;
-    let terse = builder.open().await.context("cannot open the data")?;
+    let mailer = mailer::of(&config, Arc::clone(&entropy))?;
+    let terse = builder.mailer(mailer);
+    let terse = terse.open().await.context("cannot open the data")?;
     let clock = Arc::clone(terse.clock());
     let tokens = Tokens::new(&config.public_url, &secret, clock, Arc::clone(&entropy))
         .context("jwt_secret")?;
@@ -95,7 +99,15 @@ pub async fn serve(
             config.rate_limit_api,
             config.rate_limit_auth,
         ),
-        config.trusted_proxies.clone(),
+        Policy {
+            proxies: config.trusted_proxies.clone(),
+            registration: match config.registration {
+                Registration::Open => RegistrationPolicy::Open,
+                Registration::Invite => RegistrationPolicy::Invite,
+                Registration::Closed => RegistrationPolicy::Closed,
+            },
+            origins: config.cors_origins.clone(),
+        },
         config.public_url.clone(),
         &*entropy,
     );

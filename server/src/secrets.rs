@@ -24,7 +24,7 @@ pub fn data_dir(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Makes a directory that only its owner can enter.
-fn private_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }

@@ -20,17 +20,26 @@ main{max-width:36rem;width:100%}h1{font-size:1.5rem;line-height:1.25;margin:0 0 
 a{color:var(--link)}code,.target{font:0.95rem/1.5 ui-monospace,monospace;overflow-wrap:anywhere;color:var(--ink)}\
 .target{display:block;margin:1rem 0;padding:1rem;border:1px solid var(--line);border-radius:.5rem}\
 ul{padding-left:1.2rem;color:var(--soft)}li{margin:.35rem 0}pre{overflow-x:auto;padding:1rem;border:1px solid var(--line);\
-border-radius:.5rem;font:0.85rem/1.5 ui-monospace,monospace}";
+border-radius:.5rem;font:0.85rem/1.5 ui-monospace,monospace}\
+form{margin:1.25rem 0}label{display:block;margin:0 0 1rem;color:var(--soft)}\
+input{display:block;width:100%;margin:.35rem 0 0;padding:.6rem .75rem;font:inherit;color:var(--ink);background:var(--paper);\
+border:1px solid var(--line);border-radius:.5rem}button{padding:.6rem 1.1rem;font:inherit;font-weight:600;color:var(--paper);\
+background:var(--link);border:0;border-radius:.5rem;cursor:pointer}.refusal{color:var(--ink);border-left:.25rem solid #d13415;\
+padding-left:.75rem}";
 
 /// Allows this page's own style, and nothing else.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy("'none'"));
+/// Allows a form of our own too.
+static FORM_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy("'self'"));
+
+fn policy(form_action: &str) -> HeaderValue {
     let hash = STANDARD.encode(Sha256::digest(STYLE));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'sha256-{hash}'; img-src 'self'; base-uri 'none'; form-action {form_action}; frame-ancestors 'none'"
     );
     HeaderValue::from_str(&policy)
         .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
-});
+}
 
 /// A page with this title and body; both are HTML already.
 pub(crate) fn page(status: StatusCode, title: &str, body: &str) -> Response<Bytes> {
@@ -52,6 +61,14 @@ pub(crate) fn page(status: StatusCode, title: &str, body: &str) -> Response<Byte
     response
 }
 
+/// A [`page`] that may hold a form.
+pub(crate) fn form_page(status: StatusCode, title: &str, body: &str) -> Response<Bytes> {
+    let mut response = page(status, title, body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, FORM_POLICY.clone());
+    response
+}
+
 /// Headers that every page and problem of the redirect path carries.
 pub(crate) fn guard(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -63,6 +80,15 @@ pub(crate) fn guard(headers: &mut HeaderMap) {
         HeaderName::from_static("referrer-policy"),
         HeaderValue::from_static("no-referrer"),
     );
+    headers.insert(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static(
+            "default-src 'none'; frame-ancestors 'none'",
+        ));
 }
 
 /// The problem as a page for browsers, as problem+json for programs.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use terse_server::args::Flags;
 use terse_server::config::{
-    ClickDurability, Config, LogFormat, MANUAL, OnUnrecordable, Sources, VisitorEpoch, load,
+    ClickDurability, Config, LogFormat, MANUAL, OnUnrecordable, Registration, Sources,
+    VisitorEpoch, load,
 };
 
 fn with_variables(variables: &[(&str, &str)]) -> Result<Config, String> {
@@ -55,6 +56,9 @@ fn without_anything_the_defaults_are_in_force() {
     assert_eq!(config.log_format, LogFormat::Text);
     assert_eq!(config.slug_length, 7);
     assert_eq!(config.rate_limit_redirect.to_string(), "200/s");
+    assert_eq!(config.registration, Registration::Closed);
+    assert_eq!(config.mail_from.to_string(), "terse@localhost");
+    assert!(config.smtp.is_none());
     assert!(config.database_url.is_none() && config.jwt_secret.is_none());
     assert!(config.shown.iter().all(|shown| shown.source == "default"));
 }
@@ -133,6 +137,14 @@ fn a_value_that_cannot_be_used_is_named_with_what_would_be_right() {
         ("TERSE_VISITOR_EPOCH", "year", "month or day"),
         ("TERSE_SLUG_LENGTH", "3", "4 to 32"),
         ("TERSE_RATE_LIMIT_API", "50", "200/s"),
+        ("TERSE_SMTP_URL", "mail.example", "smtps://user:password@"),
+        (
+            "TERSE_SMTP_URL",
+            "smtp://u:p@mail.example?tls=none",
+            "unencrypted",
+        ),
+        ("TERSE_MAIL_FROM", "links", "terse@sho.rt"),
+        ("TERSE_REGISTRATION", "all", "open or invite or closed"),
         ("TERSE_TRUSTED_PROXIES", "10.0.0.0/8, proxy", "10.0.0.0/8"),
         ("TERSE_LOG_FORMAT", "xml", "text or json"),
         ("TERSE_DATA_DIR", "", "empty"),
@@ -200,4 +212,42 @@ fn secrets_come_from_files_that_nobody_else_can_read_and_are_never_shown() {
     let text = "admin_password = \"correct horse battery\"\n";
     assert!(with_file(text, 0o644).unwrap_err().contains("chmod 600"));
     assert!(with_file(text, 0o600).is_ok());
+}
+
+#[test]
+fn mails_come_from_the_host_that_people_know_unless_another_address_is_set() {
+    for (public_url, from) in [
+        ("https://Go.Example:8443", "terse@go.example"),
+        ("http://192.0.2.1:8080", "terse@[192.0.2.1]"),
+        ("http://[2001:db8::1]", "terse@[2001:db8::1]"),
+    ] {
+        let config = with_variables(&[("TERSE_PUBLIC_URL", public_url)]).unwrap();
+        assert_eq!(config.mail_from.to_string(), from);
+    }
+    for (set, from) in [
+        ("links@sho.rt", "links@sho.rt"),
+        ("Our Links <links@sho.rt>", "Our Links <links@sho.rt>"),
+    ] {
+        let config = with_variables(&[("TERSE_MAIL_FROM", set)]).unwrap();
+        assert_eq!(config.mail_from.to_string(), from);
+    }
+}
+
+#[test]
+fn the_password_of_the_mail_server_is_never_shown_and_may_come_from_a_file() {
+    let url = "smtps://terse:hunter2@mail.example";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("smtp");
+    fs::write(&path, url).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    for variable in [
+        ("TERSE_SMTP_URL", url),
+        ("TERSE_SMTP_URL_FILE", path.to_str().unwrap()),
+    ] {
+        let config = with_variables(&[variable]).unwrap();
+        assert_eq!(config.smtp.as_ref().unwrap().host, "mail.example");
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+    let error = with_variables(&[("TERSE_SMTP_URL", "smtps://terse:hunter2@mail.example/x")]);
+    assert!(!error.unwrap_err().contains("hunter2"));
 }

@@ -20,7 +20,7 @@ fn a_summary_of_a_link_asks_by_its_id() {
     );
     assert_eq!(
         server.lines()[1],
-        "GET /api/v1/analytics/summary?include=bots%2Cpreviews&tz=Europe%2FBerlin&link_id=id1"
+        "GET /api/v1/analytics/summary?tz=Europe%2FBerlin&include=bots%2Cpreviews&link_id=id1"
     );
 }
 

@@ -1,6 +1,20 @@
 //! Who may sign in, and what signing in gives them.
 
+mod keys;
 mod password;
+mod recovery;
+mod registration;
+mod sessions;
+mod standing;
+mod users;
+
+pub use keys::{ApiKey, KeyError, NewApiKey, PREFIX as API_KEY_PREFIX};
+pub use recovery::PasswordError;
+pub use registration::{
+    MailedTokenError, NewRegistration, REGISTRATION_LIFETIME, RegistrationPolicy,
+};
+pub use sessions::Session;
+pub use users::{UserChanges, UserError, UserFilter, read_role};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +24,24 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use crate::mail::MailJob;
 use crate::model::{
-    Clock, Entropy, FieldError, FirstAdmin, Grant, InstanceRole, NewUser, Principal, SessionId,
-    User, UserId, WorkspaceId, random_bytes,
+    Actor, Clock, Entropy, FieldError, FirstAdmin, Grant, InstanceRole, NewUser, Origin, Principal,
+    SessionId, User, UserId, UserStatus, WorkspaceId, check_email, email_key, random_bytes,
 };
-use crate::store::accounts::{NewRefreshToken, Rotation, UserRow};
+use crate::store::accounts::UserRow;
+use crate::store::audit::AuditEntry;
+use crate::store::sessions::{NewRefreshToken, NewSession, Rotation};
 use crate::store::{Store, StoreError};
 use password::Passwords;
+use standing::Standings;
 
 /// How long an unused refresh token is good for.
 pub const REFRESH_LIFETIME: Duration = Duration::from_hours(30 * 24);
 
 const ADMIN_EMAIL: &str = "admin@localhost";
-const MAX_EMAIL_BYTES: usize = 254;
-const ACTIVE: &str = "active";
+// What a program calls itself is cut here.
+const MAX_CLIENT_CHARS: usize = 255;
 
 /// Accounts of one installation.
 #[derive(Clone, Debug)]
@@ -32,6 +50,7 @@ pub struct Accounts {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     passwords: Passwords,
+    standings: Standings,
 }
 
 /// Why an account was not made.
@@ -41,6 +60,11 @@ pub enum AccountError {
     Refused(Vec<FieldError>),
     #[error("an account with this e-mail address exists")]
     EmailTaken,
+    #[error("administrators make the accounts here")]
+    RegistrationClosed,
+    /// As many passwords are being hashed as the machine can take.
+    #[error("too many passwords are being hashed right now")]
+    Busy,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -72,6 +96,12 @@ pub enum RefreshError {
 pub enum AuthenticationError {
     #[error("the session has ended")]
     Ended,
+    /// Malformed, unknown, expired or revoked.
+    #[error("the API key is not good")]
+    KeyInvalid,
+    /// Unknown, or not one that the caller belongs to.
+    #[error("there is no such workspace")]
+    NoSuchWorkspace,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -79,6 +109,7 @@ pub enum AuthenticationError {
 impl Accounts {
     pub(crate) fn new(store: Store, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self {
+            standings: Standings::new(store.clone(), Arc::clone(&clock)),
             store,
             clock,
             passwords: Passwords::new(Arc::clone(&entropy)),
@@ -87,11 +118,13 @@ impl Accounts {
     }
 
     /// Makes an account with a workspace of its own. The address counts as verified.
-    pub async fn create_user(&self, new: NewUser) -> Result<User, AccountError> {
+    pub async fn create_user(&self, new: NewUser, actor: &Actor) -> Result<User, AccountError> {
         let (row, key) = self.checked(new).await?;
+        let entry = self.creation(&row, actor);
+        let workspace = WorkspaceId::random(&*self.entropy);
         match self
             .store
-            .insert_user(&row, &key, WorkspaceId::random(&*self.entropy), false)
+            .insert_user(&row, &key, workspace, false, &entry)
             .await
         {
             Ok(_) => Ok(user_of(row)),
@@ -121,9 +154,12 @@ impl Accounts {
                 name: None,
             })
             .await?;
+        let actor = Actor::system();
+        let entry = self.creation(&row, &actor);
+        let workspace = WorkspaceId::random(&*self.entropy);
         let made = self
             .store
-            .insert_user(&row, &key, WorkspaceId::random(&*self.entropy), true)
+            .insert_user(&row, &key, workspace, true, &entry)
             .await?;
         Ok(made.then_some(FirstAdmin {
             email,
@@ -136,43 +172,66 @@ impl Accounts {
         &self,
         email: &str,
         password: &SecretString,
+        origin: &Origin,
     ) -> Result<Grant, SignInError> {
-        // No account has such an address, and PostgreSQL has no text with NUL.
-        let impossible = email.len() > MAX_EMAIL_BYTES || email.contains('\0');
+        // No account has such an address.
+        let impossible = check_email(email).is_err();
         if impossible || password.expose_secret().len() > password::MAX_BYTES {
             return Err(SignInError::InvalidCredentials);
         }
         let user = self.store.user_by_email(&email_key(email)).await?;
         let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let matches = self
+        let verdict = self
             .passwords
             .verify(password.clone(), stored)
             .await
             .map_err(|_| SignInError::Busy)?;
         let user = user
-            .filter(|user| matches && user.status == ACTIVE)
+            .filter(|user| verdict.matches && user.status == UserStatus::Active)
             .ok_or(SignInError::InvalidCredentials)?;
-        let session = SessionId::random(&*self.entropy);
+        if verdict.outdated {
+            self.upgrade_hash(&user, password).await?;
+        }
         let (refresh_token, stored) = self.refresh_token();
-        let now = self.clock.now();
+        let refresh_expires_at = stored.expires_at;
+        let client = origin.client.as_deref();
+        let session = NewSession {
+            id: SessionId::random(&*self.entropy),
+            user: user.id,
+            client: client.map(|client| client.chars().take(MAX_CLIENT_CHARS).collect()),
+            address: origin.address.map(|address| address.to_string()),
+            token: stored,
+        };
+        let actor = Actor {
+            user: Some(user.id),
+            name: user.email,
+            key: None,
+            address: origin.address,
+        };
+        let mut entry = self.entry(&actor, "session.create");
+        entry.object = Some(session.id.to_string());
         self.store
-            .insert_session(session, user.id, &stored, now)
+            .insert_session(&session, self.clock.now(), &entry)
             .await?;
         Ok(Grant {
             user: user.id,
-            session,
+            session: session.id,
             refresh_token,
-            refresh_expires_at: stored.expires_at,
+            refresh_expires_at,
         })
     }
 
     /// Continues a session with a new refresh token; the old one is used up.
     /// A used one ends the session, because one of its two holders is a thief.
-    pub async fn refresh(&self, token: &str) -> Result<Grant, RefreshError> {
+    pub async fn refresh(&self, token: &str, origin: &Origin) -> Result<Grant, RefreshError> {
         let (refresh_token, stored) = self.refresh_token();
+        let actor = Actor::anonymous(origin.address);
+        let reused = self.entry(&actor, "session.copied");
+        let now = self.clock.now();
+        let notice = |user| MailJob::SessionCopied { user }.queued(&*self.entropy, now);
         let rotation = self
             .store
-            .rotate_refresh_token(&digest(token), &stored, self.clock.now())
+            .rotate_refresh_token(&digest(token), &stored, now, &reused, notice)
             .await?;
         match rotation {
             Rotation::Rotated { user, session } => Ok(Grant {
@@ -189,42 +248,54 @@ impl Accounts {
         }
     }
 
-    /// Who this session belongs to, if it still stands. The database is asked each time: an ended
-    /// session is out at once.
+    /// Whose this session is, where it acts, and what it may do there; an ended session is out at
+    /// once. `workspace` is the one that it names, in place of the user's own.
     pub async fn authenticate(
         &self,
         session: SessionId,
         user: UserId,
+        workspace: Option<WorkspaceId>,
     ) -> Result<Principal, AuthenticationError> {
-        let row = self
-            .store
-            .session(session)
-            .await?
-            .filter(|row| {
-                row.user_id == user
-                    && row.ended_at.is_none()
-                    && row.expires_at > self.clock.now()
-                    && row.status == ACTIVE
-            })
-            .ok_or(AuthenticationError::Ended)?;
-        Ok(Principal {
-            user: row.user_id,
-            session,
-            workspace: row.workspace_id,
-            role: row.role,
-            email: row.email,
-        })
+        self.standings.of_session(session, user, workspace).await
     }
 
-    /// Ends a session at once; its access and refresh tokens are worth nothing from now on.
-    pub async fn sign_out(&self, session: SessionId) -> Result<(), StoreError> {
-        self.store.end_session(session, self.clock.now()).await
+    /// Hashes with today's parameters what was hashed with weaker ones.
+    async fn upgrade_hash(
+        &self,
+        user: &UserRow,
+        password: &SecretString,
+    ) -> Result<(), StoreError> {
+        // Too busy now: the next time will do.
+        if let Ok(hash) = self.passwords.hash(password.clone()).await {
+            let old = &user.password_hash;
+            self.store.upgrade_hash(user.id, old, &hash).await?;
+        }
+        Ok(())
+    }
+
+    fn creation<'a>(&self, user: &UserRow, actor: &'a Actor) -> AuditEntry<'a> {
+        let mut entry = self.entry(actor, "user.create");
+        entry.object = Some(user.id.to_string());
+        entry.details = serde_json::json!({ "email": user.email, "role": user.role.as_str() });
+        entry
+    }
+
+    fn entry<'a>(&self, actor: &'a Actor, action: &'static str) -> AuditEntry<'a> {
+        AuditEntry {
+            at: self.clock.now(),
+            actor,
+            workspace: None,
+            action,
+            object: None,
+            details: serde_json::json!({}),
+        }
     }
 
     async fn checked(&self, new: NewUser) -> Result<(UserRow, String), AccountError> {
+        let about = [new.email.as_str(), new.name.as_deref().unwrap_or_default()];
         let errors: Vec<FieldError> = [
             check_email(&new.email),
-            password::check(&new.password),
+            password::check("password", &new.password, &about),
             new.name.as_deref().map_or(Ok(()), check_name),
         ]
         .into_iter()
@@ -237,7 +308,7 @@ impl Accounts {
             .passwords
             .hash(new.password)
             .await
-            .map_err(|reason| AccountError::Refused(vec![reason]))?;
+            .map_err(|_| AccountError::Busy)?;
         let key = email_key(&new.email);
         let row = UserRow {
             id: UserId::random(&*self.entropy),
@@ -245,7 +316,7 @@ impl Accounts {
             name: new.name,
             password_hash,
             role: new.role,
-            status: ACTIVE.to_owned(),
+            status: UserStatus::Active,
             created_at: self.clock.now(),
         };
         Ok((row, key))
@@ -271,6 +342,7 @@ fn user_of(row: UserRow) -> User {
         email: row.email,
         name: row.name,
         role: row.role,
+        status: row.status,
         created_at: row.created_at,
     }
 }
@@ -279,31 +351,10 @@ fn digest(token: &str) -> Vec<u8> {
     Sha256::digest(token.as_bytes()).to_vec()
 }
 
-/// Addresses are equal when they are without their ASCII case: no Unicode folding, which has
-/// collisions that let a stranger claim somebody's account.
-fn email_key(email: &str) -> String {
-    email.trim().to_ascii_lowercase()
-}
-
-fn check_email(email: &str) -> Result<(), FieldError> {
-    let email = email.trim();
-    let plausible = email.len() <= MAX_EMAIL_BYTES
-        && email.is_ascii()
-        && email
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b','))
-        && email.split_once('@').is_some_and(|(local, host)| {
-            !local.is_empty() && !host.is_empty() && !host.contains('@')
-        });
-    if plausible {
-        Ok(())
-    } else {
-        Err(FieldError::new(
-            "email",
-            "email_invalid",
-            "must be an e-mail address such as ada@example.com",
-        ))
-    }
+/// The address without blanks around it, if it is one.
+fn checked_email(email: &str) -> Result<String, AccountError> {
+    check_email(email).map_err(|error| AccountError::Refused(vec![error]))?;
+    Ok(email.trim().to_owned())
 }
 
 fn check_name(name: &str) -> Result<(), FieldError> {

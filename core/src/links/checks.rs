@@ -129,13 +129,15 @@ pub(super) fn apply(
     if !refusals.0.is_empty() {
         return Err(refusals.into_error());
     }
-    if let Some(state) = state {
-        let touches_block = (state == LinkState::Blocked) != (row.state == LinkState::Blocked);
-        if touches_block && !changes.may_block {
-            return Err(LinkError::MayNotBlock);
-        }
-        row.state = state;
+    let state = state.unwrap_or(row.state);
+    let touches_block = (state == LinkState::Blocked) != (row.state == LinkState::Blocked);
+    if touches_block && !changes.may_block {
+        return Err(LinkError::MayNotBlock);
     }
+    if changes.only_block && (row != *current || (state != row.state && !touches_block)) {
+        return Err(LinkError::MayNotWrite);
+    }
+    row.state = state;
     debug_assert_eq!(
         i64::from(redirect_status(row.redirect_status).code()),
         row.redirect_status

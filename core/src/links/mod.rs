@@ -1,6 +1,8 @@
 //! Making, finding, changing and retiring links.
 
 mod checks;
+mod differences;
+mod idempotency;
 mod list;
 
 use std::sync::Arc;
@@ -9,14 +11,18 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::model::{
-    Clock, Entropy, FieldError, Link, LinkChanges, LinkFilter, LinkId, LinkState, LinkStatus,
-    NewLink, Page, RedirectStatus, Slug, TargetPolicy, Timestamp, UserId, WorkspaceId,
+    Actor, Clock, Entropy, FieldError, Link, LinkChanges, LinkFilter, LinkId, LinkState,
+    LinkStatus, NewLink, Page, RedirectStatus, Slug, TargetPolicy, Timestamp, WorkspaceId,
     slug_from_path,
 };
 use crate::resolver::Resolver;
 use crate::site::Site;
+use crate::store::audit::AuditEntry;
+use crate::store::idempotency::RepeatableRequest;
 use crate::store::links::LinkRow;
 use crate::store::{Store, StoreError};
+
+pub use idempotency::{IdempotencyKey, MalformedIdempotencyKey};
 
 /// Links of every workspace; each call names the one it acts in.
 #[derive(Clone, Debug)]
@@ -28,6 +34,7 @@ pub struct Links {
     entropy: Arc<dyn Entropy>,
     slug_length: u8,
     turns: Arc<[Mutex<()>]>,
+    actor: Actor,
 }
 
 /// Why a link was not made, found or changed.
@@ -44,12 +51,18 @@ pub enum LinkError {
     /// Unknown, deleted, or of another workspace.
     #[error("there is no such link")]
     NotFound,
+    /// The key belongs to another request of the same principal.
+    #[error("this idempotency key was used for something else")]
+    KeyReused,
     /// Others changed the link again and again in the meantime.
     #[error("the link is being changed by too many at once")]
     Contended,
     /// Only administrators block and unblock links.
     #[error("blocking and unblocking links needs the permission links:block")]
     MayNotBlock,
+    /// Whoever may block links only, changes nothing else.
+    #[error("changing links needs the permission links:write")]
+    MayNotWrite,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -85,18 +98,38 @@ impl Links {
             entropy,
             slug_length,
             turns: (0..TURNS).map(|_| Mutex::default()).collect(),
+            actor: Actor::system(),
+        }
+    }
+
+    /// The same links, changed in somebody's name: it is kept with each link and in the audit log.
+    #[must_use]
+    pub fn by(&self, actor: Actor) -> Self {
+        Self {
+            actor,
+            ..self.clone()
         }
     }
 
     /// Makes a link; it redirects from the moment this returns.
-    pub async fn create(
+    pub async fn create(&self, workspace: &WorkspaceId, new: NewLink) -> Result<Link, LinkError> {
+        let made = self.make(workspace, new, None).await?;
+        made.ok_or(LinkError::Contended)
+    }
+
+    /// Makes a link; `None` when `request` was answered before.
+    async fn make(
         &self,
         workspace: &WorkspaceId,
-        created_by: Option<UserId>,
         new: NewLink,
-    ) -> Result<Link, LinkError> {
+        request: Option<&RepeatableRequest>,
+    ) -> Result<Option<Link>, LinkError> {
         let now = self.clock.now();
         let draft = checks::draft(&new, &self.site, &self.target_policy())?;
+        // It may have been deleted since somebody was let in: nobody could delete the link any more.
+        if !self.store.has_workspace(*workspace).await? {
+            return Err(LinkError::NotFound);
+        }
         let mut row = LinkRow {
             id: LinkId::random(&*self.entropy),
             workspace_id: *workspace,
@@ -115,20 +148,25 @@ impl Links {
             version: 1,
             created_at: now,
             updated_at: now,
-            created_by,
+            created_by: self.actor.user,
             humans: 0,
             last_clicked_at: None,
             tags: draft.tags,
         };
-        match draft.slug {
-            Some(slug) => self.insert_alias(&mut row, &slug).await?,
-            None => self.insert_generated(&mut row).await?,
-        }
-        Ok(self.shown(row))
+        let made = match draft.slug {
+            Some(slug) => self.insert_alias(&mut row, &slug, request).await?,
+            None => self.insert_generated(&mut row, request).await?,
+        };
+        Ok(made.then(|| self.shown(row)))
     }
 
-    async fn insert_alias(&self, row: &mut LinkRow, slug: &Slug) -> Result<(), LinkError> {
-        match self.insert(row, slug).await {
+    async fn insert_alias(
+        &self,
+        row: &mut LinkRow,
+        slug: &Slug,
+        request: Option<&RepeatableRequest>,
+    ) -> Result<bool, LinkError> {
+        match self.insert(row, slug, request).await {
             Err(StoreError::Taken) => {
                 let holder = self.store.slug_holder(row.domain_id, &slug.key()).await?;
                 Err(match holder {
@@ -140,12 +178,16 @@ impl Links {
         }
     }
 
-    async fn insert_generated(&self, row: &mut LinkRow) -> Result<(), LinkError> {
+    async fn insert_generated(
+        &self,
+        row: &mut LinkRow,
+        request: Option<&RepeatableRequest>,
+    ) -> Result<bool, LinkError> {
         let mut length = self.slug_length;
         loop {
             for _ in 0..GENERATE_ATTEMPTS {
                 let slug = Slug::generate(length, &*self.entropy);
-                match self.insert(row, &slug).await {
+                match self.insert(row, &slug, request).await {
                     Err(StoreError::Taken) => {}
                     other => return Ok(other?),
                 }
@@ -154,12 +196,23 @@ impl Links {
         }
     }
 
-    async fn insert(&self, row: &mut LinkRow, slug: &Slug) -> Result<(), StoreError> {
+    async fn insert(
+        &self,
+        row: &mut LinkRow,
+        slug: &Slug,
+        request: Option<&RepeatableRequest>,
+    ) -> Result<bool, StoreError> {
         slug.as_str().clone_into(&mut row.slug);
         let change = self.resolver.changing(row.domain_id, &slug.key());
-        self.store.insert_link(row, &slug.key()).await?;
-        change.published(row);
-        Ok(())
+        let entry = self.entry(row, "link.create");
+        let made = self
+            .store
+            .insert_link(row, &slug.key(), &entry, request)
+            .await?;
+        if made {
+            change.published(row);
+        }
+        Ok(made)
     }
 
     /// One link.
@@ -223,7 +276,7 @@ impl Links {
         for _ in 0..UPDATE_ATTEMPTS {
             let current = self.row(*workspace, id).await?;
             let wanted = checks::apply(&current, changes.clone(), &self.target_policy())?;
-            if let Some(stored) = self.replace(&current, wanted).await? {
+            if let Some(stored) = self.replace(&current, wanted, "link.update").await? {
                 return Ok(self.shown(stored));
             }
         }
@@ -237,7 +290,11 @@ impl Links {
             let current = self.row(*workspace, id).await?;
             let mut deleted = current.clone();
             deleted.state = LinkState::Deleted;
-            if self.replace(&current, deleted).await?.is_some() {
+            if self
+                .replace(&current, deleted, "link.delete")
+                .await?
+                .is_some()
+            {
                 return Ok(());
             }
         }
@@ -249,16 +306,34 @@ impl Links {
         &self,
         current: &LinkRow,
         mut changed: LinkRow,
+        action: &'static str,
     ) -> Result<Option<LinkRow>, StoreError> {
         changed.version = current.version + 1;
         changed.updated_at = self.clock.now();
         let key = changed.slug.to_ascii_lowercase();
         let change = self.resolver.changing(changed.domain_id, &key);
-        if !self.store.update_link(&changed, current.version).await? {
+        let mut entry = self.entry(&changed, action);
+        entry.details = differences::differences(current, &changed);
+        let replaced = self
+            .store
+            .update_link(&changed, current.version, &entry)
+            .await?;
+        if !replaced {
             return Ok(None);
         }
         change.published(&changed);
         Ok(Some(changed))
+    }
+
+    fn entry(&self, row: &LinkRow, action: &'static str) -> AuditEntry<'_> {
+        AuditEntry {
+            at: row.updated_at,
+            actor: &self.actor,
+            workspace: Some(row.workspace_id),
+            action,
+            object: Some(row.id.to_string()),
+            details: serde_json::json!({ "slug": row.slug, "target_url": row.target_url }),
+        }
     }
 
     async fn turn(&self, id: LinkId) -> Option<MutexGuard<'_, ()>> {

@@ -30,6 +30,18 @@ pub mod kinds {
     /// Marks the identifier of a domain.
     #[derive(Debug)]
     pub enum Domain {}
+    /// Marks the identifier of an API key.
+    #[derive(Debug)]
+    pub enum ApiKey {}
+    /// Marks the identifier of an invitation.
+    #[derive(Debug)]
+    pub enum Invitation {}
+    /// Marks the identifier of an account that waits to be verified.
+    #[derive(Debug)]
+    pub enum Registration {}
+    /// Marks the identifier of a job.
+    #[derive(Debug)]
+    pub enum Job {}
 }
 
 /// A link's identifier.
@@ -42,6 +54,14 @@ pub type UserId = Id<kinds::User>;
 pub type SessionId = Id<kinds::Session>;
 /// A domain's identifier.
 pub type DomainId = Id<kinds::Domain>;
+/// An API key's identifier.
+pub type ApiKeyId = Id<kinds::ApiKey>;
+/// An invitation's identifier.
+pub type InvitationId = Id<kinds::Invitation>;
+/// The identifier of an account that waits to be verified.
+pub type RegistrationId = Id<kinds::Registration>;
+/// A job's identifier.
+pub type JobId = Id<kinds::Job>;
 
 // Crockford's base32 in lower case: no i, l, o, u.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -136,6 +156,19 @@ impl<T> Ord for Id<T> {
 impl<T> Hash for Id<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.number.hash(state);
+    }
+}
+
+impl<T> serde::Serialize for Id<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de, T> serde::Deserialize<'de> for Id<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

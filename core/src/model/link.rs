@@ -97,7 +97,7 @@ impl LinkStatus {
 }
 
 /// What is stored of a link's status; the rest follows from the clock and the counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Serialize, serde::Deserialize)]
 #[sqlx(type_name = "TEXT", rename_all = "snake_case")]
 pub(crate) enum LinkState {
     Active,
@@ -238,6 +238,8 @@ pub struct LinkChanges {
     pub status: Option<String>,
     /// Whether whoever asks may block and unblock.
     pub may_block: bool,
+    /// Whether whoever asks may do nothing but that.
+    pub only_block: bool,
     /// Fields that could not even be read; refused together with what the change refuses.
     pub unreadable: Vec<FieldError>,
 }

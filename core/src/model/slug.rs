@@ -19,6 +19,7 @@ pub const RESERVED: &[&str] = &[
     "docs",
     "favicon.ico",
     "health",
+    "invite",
     "login",
     "logout",
     "metrics",

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 
 pub(crate) use destination::Destination;
 
-use crate::model::{Clock, DomainId, FoldedSlug, LinkId, Timestamp};
+use crate::model::{Clock, DomainId, FoldedSlug, LinkId, Timestamp, WorkspaceId};
 use crate::store::links::LinkRow;
 use crate::store::{DATABASE_PATIENCE, Store, StoreError, within};
 
@@ -349,6 +349,22 @@ impl Resolver {
         }
     }
 
+    /// Forgets every link of a workspace, once the database says otherwise of them. What is being
+    /// read or changed at this moment, of whichever workspace, is asked for again.
+    pub(crate) fn forget_workspace(&self, workspace: WorkspaceId) {
+        let mut under_way = self.under_way();
+        under_way.loads.clear();
+        for changes in under_way.changes.values_mut() {
+            changes.overlapping = true;
+        }
+        drop(under_way);
+        for (key, destination) in &self.present {
+            if destination.workspace == workspace {
+                self.present.invalidate(&key.borrowed());
+            }
+        }
+    }
+
     /// Links in memory.
     pub(crate) fn cached_links(&self) -> u64 {
         self.present.entry_count()
@@ -430,7 +446,7 @@ impl Drop for Changing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LinkId, LinkState, ManualClock, WorkspaceId};
+    use crate::model::{LinkState, ManualClock};
     use crate::store::{DatabaseUrl, Db, PoolPurpose};
 
     fn version(version: i64) -> LinkRow {
@@ -458,6 +474,30 @@ mod tests {
             last_clicked_at: None,
             tags: Vec::new(),
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_or_changed_before_its_workspace_is_forgotten_does_not_come_into_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let resolver = resolver(&dir).await;
+        let domain = DomainId::from_number(1);
+        let key = SlugKey {
+            domain,
+            folded: "raced".into(),
+        };
+        let kept = || resolver.present.get(&key.borrowed()).is_some();
+        resolver.changing(domain, "raced").published(&version(1));
+        resolver.forget_workspace(WorkspaceId::from_number(2));
+        assert!(kept(), "another workspace's");
+        let changing = resolver.changing(domain, "raced");
+        let load = Load::default();
+        let loads = resolver.under_way().loads.insert(key.clone(), load.clone());
+        assert!(loads.is_none());
+        resolver.forget_workspace(WorkspaceId::from_number(1));
+        assert!(!kept());
+        resolver.finish(&key, &load, Ok(Some(version(1)))).unwrap();
+        changing.published(&version(2));
+        assert!(!kept(), "the database is asked");
     }
 
     async fn resolver(dir: &tempfile::TempDir) -> Arc<Resolver> {

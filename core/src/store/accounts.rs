@@ -1,8 +1,11 @@
-//! Users, their sessions and refresh tokens.
+//! Users, and the workspace that each begins with.
 
-use sqlx::FromRow;
+use sqlx::{FromRow, QueryBuilder};
 
-use crate::model::{InstanceRole, SessionId, Timestamp, UserId, WorkspaceId};
+use crate::model::{Change, InstanceRole, Timestamp, UserId, UserStatus, WorkspaceId};
+use crate::store::audit::{AuditEntry, record};
+use crate::store::sessions::{Ending, end_sessions};
+use crate::store::standings::bump_revision;
 use crate::store::{Store, StoreError, in_tx, with_db};
 
 /// A user as stored, with what is needed to check a password.
@@ -13,53 +16,96 @@ pub(crate) struct UserRow {
     pub(crate) name: Option<String>,
     pub(crate) password_hash: String,
     pub(crate) role: InstanceRole,
-    pub(crate) status: String,
+    pub(crate) status: UserStatus,
     pub(crate) created_at: Timestamp,
 }
 
-/// A session and whose it is, as one question per request.
-#[derive(Clone, Debug, FromRow)]
-pub(crate) struct SessionRow {
-    pub(crate) user_id: UserId,
-    pub(crate) email: String,
-    pub(crate) role: InstanceRole,
-    pub(crate) status: String,
-    pub(crate) expires_at: Timestamp,
-    pub(crate) ended_at: Option<Timestamp>,
-    pub(crate) workspace_id: WorkspaceId,
+/// What a list of users asks for, already checked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UserSelection {
+    /// Part of the address or the name.
+    pub(crate) search: Option<String>,
+    pub(crate) role: Option<InstanceRole>,
+    pub(crate) status: Option<UserStatus>,
+    pub(crate) after: Option<(Timestamp, UserId)>,
+    pub(crate) limit: i64,
 }
 
-/// A fresh refresh token, as the database keeps it.
-#[derive(Clone, Debug)]
-pub(crate) struct NewRefreshToken {
-    pub(crate) digest: Vec<u8>,
-    pub(crate) expires_at: Timestamp,
+/// What changes about a user; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UserUpdate {
+    pub(crate) name: Change<String>,
+    pub(crate) role: Option<InstanceRole>,
+    pub(crate) status: Option<UserStatus>,
 }
 
-/// What presenting a refresh token led to.
+/// What became of a change of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rotation {
-    Rotated {
-        user: UserId,
-        session: SessionId,
-    },
-    /// Unknown, expired, or of an ended session.
-    Refused,
-    /// It was used before: its session has been ended.
-    Reused,
+pub(crate) enum UserOutcome {
+    Done,
+    NotFound,
+    /// No administrator would be left.
+    LastAdmin,
 }
 
-macro_rules! insert_token {
-    ($tx:ident, $session:expr, $token:expr, $now:expr) => {
+/// Stores a user with a workspace of their own inside a transaction.
+macro_rules! insert_user {
+    ($tx:ident, $user:expr, $email_key:expr, $workspace:expr) => {{
+        let user: &$crate::store::accounts::UserRow = $user;
         sqlx::query(
-            "INSERT INTO refresh_tokens (digest, session_id, created_at, expires_at) \
-             VALUES ($1, $2, $3, $4)",
+            "INSERT INTO users (id, email, email_key, name, password_hash, role, status, \
+             created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
         )
-        .bind($token.digest.as_slice())
-        .bind($session)
-        .bind($now)
-        .bind($token.expires_at)
+        .bind(user.id)
+        .bind(&user.email)
+        .bind($email_key)
+        .bind(&user.name)
+        .bind(&user.password_hash)
+        .bind(user.role)
+        .bind(user.status)
+        .bind(user.created_at)
         .execute(&mut *$tx)
+        .await?;
+        sqlx::query("INSERT INTO workspaces (id, name, created_at) VALUES ($1, $2, $3)")
+            .bind($workspace)
+            .bind(&user.email)
+            .bind(user.created_at)
+            .execute(&mut *$tx)
+            .await?;
+        sqlx::query(
+            "INSERT INTO memberships (workspace_id, user_id, role, created_at) \
+             VALUES ($1, $2, 'owner', $3)",
+        )
+        .bind($workspace)
+        .bind(user.id)
+        .bind(user.created_at)
+        .execute(&mut *$tx)
+        .await?;
+    }};
+}
+pub(crate) use insert_user;
+
+macro_rules! is_last_admin {
+    ($tx:ident, $user:expr) => {{
+        let others: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM users WHERE role = 'admin' AND status = 'active' AND id <> $1",
+        )
+        .bind($user)
+        .fetch_one(&mut *$tx)
+        .await?;
+        others == 0
+    }};
+}
+pub(crate) use is_last_admin;
+
+macro_rules! user {
+    ($tx:ident, $user:expr) => {
+        sqlx::query_as::<_, UserRow>(
+            "SELECT id, email, name, password_hash, role, status, created_at FROM users \
+             WHERE id = $1",
+        )
+        .bind($user)
+        .fetch_optional($tx)
         .await?
     };
 }
@@ -73,6 +119,7 @@ impl Store {
         email_key: &str,
         workspace: WorkspaceId,
         only_first: bool,
+        entry: &AuditEntry<'_>,
     ) -> Result<bool, StoreError> {
         in_tx!(&self.db, |tx| {
             if only_first {
@@ -83,35 +130,8 @@ impl Store {
                     return Ok(false);
                 }
             }
-            sqlx::query(
-                "INSERT INTO users (id, email, email_key, name, password_hash, role, status, \
-                 created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
-            )
-            .bind(user.id)
-            .bind(&user.email)
-            .bind(email_key)
-            .bind(&user.name)
-            .bind(&user.password_hash)
-            .bind(user.role)
-            .bind(&user.status)
-            .bind(user.created_at)
-            .execute(&mut *tx)
-            .await?;
-            sqlx::query("INSERT INTO workspaces (id, name, created_at) VALUES ($1, $2, $3)")
-                .bind(workspace)
-                .bind(&user.email)
-                .bind(user.created_at)
-                .execute(&mut *tx)
-                .await?;
-            sqlx::query(
-                "INSERT INTO memberships (workspace_id, user_id, role, created_at) \
-                 VALUES ($1, $2, 'owner', $3)",
-            )
-            .bind(workspace)
-            .bind(user.id)
-            .bind(user.created_at)
-            .execute(&mut *tx)
-            .await?;
+            insert_user!(tx, user, email_key, workspace);
+            record!(tx, entry);
         });
         Ok(true)
     }
@@ -141,110 +161,109 @@ impl Store {
         Ok(users > 0)
     }
 
-    pub(crate) async fn insert_session(
-        &self,
-        session: SessionId,
-        user: UserId,
-        token: &NewRefreshToken,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        in_tx!(&self.db, |tx| {
-            sqlx::query(
-                "INSERT INTO sessions (id, user_id, created_at, expires_at) \
-                 VALUES ($1, $2, $3, $4)",
-            )
-            .bind(session)
-            .bind(user)
-            .bind(now)
-            .bind(token.expires_at)
-            .execute(&mut *tx)
-            .await?;
-            insert_token!(tx, session, token, now);
-        });
-        Ok(())
+    pub(crate) async fn user(&self, user: UserId) -> Result<Option<UserRow>, StoreError> {
+        Ok(with_db!(&self.db, |pool| user!(pool, user)))
     }
 
-    /// The session with its user and the user's first workspace.
-    pub(crate) async fn session(
+    /// Up to `limit` users, oldest first.
+    pub(crate) async fn users(
         &self,
-        session: SessionId,
-    ) -> Result<Option<SessionRow>, StoreError> {
-        let row = with_db!(&self.db, |pool| {
-            sqlx::query_as(
-                "SELECT s.user_id, u.email, u.role, u.status, s.expires_at, s.ended_at, \
-                 m.workspace_id FROM sessions s JOIN users u ON u.id = s.user_id \
-                 JOIN memberships m ON m.user_id = u.id WHERE s.id = $1 \
-                 ORDER BY m.created_at, m.workspace_id LIMIT 1",
-            )
-            .bind(session)
-            .fetch_optional(pool)
-            .await?
-        });
-        Ok(row)
-    }
-
-    pub(crate) async fn end_session(
-        &self,
-        session: SessionId,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        in_tx!(&self.db, |tx| {
-            sqlx::query("UPDATE sessions SET ended_at = $1 WHERE id = $2 AND ended_at IS NULL")
-                .bind(now)
-                .bind(session)
-                .execute(&mut *tx)
-                .await?;
-        });
-        Ok(())
-    }
-
-    /// Uses up a refresh token and stores its successor, by one compare-and-set.
-    /// A token that was used before ends its session: one of its two holders is a thief.
-    pub(crate) async fn rotate_refresh_token(
-        &self,
-        digest: &[u8],
-        successor: &NewRefreshToken,
-        now: Timestamp,
-    ) -> Result<Rotation, StoreError> {
-        let rotation = in_tx!(&self.db, |tx| {
-            // Ending and refreshing both write the session's row first: one waits for the other.
-            let session: Option<SessionId> = sqlx::query_scalar(
-                "UPDATE sessions SET expires_at = $1 WHERE ended_at IS NULL AND expires_at > $2 \
-                 AND id = (SELECT session_id FROM refresh_tokens WHERE digest = $3) RETURNING id",
-            )
-            .bind(successor.expires_at)
-            .bind(now)
-            .bind(digest)
-            .fetch_optional(&mut *tx)
-            .await?;
-            let Some(session) = session else {
-                return Ok(Rotation::Refused);
-            };
-            let spent = sqlx::query(
-                "UPDATE refresh_tokens SET used_at = $1 \
-                 WHERE digest = $2 AND used_at IS NULL AND expires_at > $1",
-            )
-            .bind(now)
-            .bind(digest)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-            if spent == 0 {
-                sqlx::query("UPDATE sessions SET ended_at = $1 WHERE id = $2")
-                    .bind(now)
-                    .bind(session)
-                    .execute(&mut *tx)
-                    .await?;
-                Rotation::Reused
-            } else {
-                insert_token!(tx, session, successor, now);
-                let user = sqlx::query_scalar("SELECT user_id FROM sessions WHERE id = $1")
-                    .bind(session)
-                    .fetch_one(&mut *tx)
-                    .await?;
-                Rotation::Rotated { user, session }
+        selection: &UserSelection,
+    ) -> Result<Vec<UserRow>, StoreError> {
+        let rows = with_db!(&self.db, |pool| {
+            let mut query = QueryBuilder::new(
+                "SELECT id, email, name, password_hash, role, status, created_at FROM users \
+                 WHERE 1 = 1",
+            );
+            if let Some(search) = &selection.search {
+                let pattern = crate::store::like_pattern(search);
+                query
+                    .push(" AND (LOWER(email) LIKE LOWER(")
+                    .push_bind(pattern.clone())
+                    .push(") ESCAPE '\\' OR LOWER(name) LIKE LOWER(")
+                    .push_bind(pattern)
+                    .push(") ESCAPE '\\')");
             }
+            if let Some(role) = selection.role {
+                query.push(" AND role = ").push_bind(role.as_str());
+            }
+            if let Some(status) = selection.status {
+                query.push(" AND status = ").push_bind(status.as_str());
+            }
+            if let Some((at, id)) = selection.after {
+                query.push(" AND (created_at, id) > (").push_bind(at);
+                query.push(", ").push_bind(id).push(")");
+            }
+            query.push(" ORDER BY created_at, id LIMIT ");
+            query.push_bind(selection.limit);
+            query
+                .build_query_as()
+                .persistent(false)
+                .fetch_all(pool)
+                .await?
         });
-        Ok(rotation)
+        Ok(rows)
+    }
+
+    /// Changes a user; one who is suspended or gets another role is signed out everywhere.
+    pub(crate) async fn update_user(
+        &self,
+        user: UserId,
+        update: &UserUpdate,
+        entry: &AuditEntry<'_>,
+    ) -> Result<UserOutcome, StoreError> {
+        let revision = in_tx!(&self.db, |tx| {
+            // First, so that of two administrators who demote each other one waits for the other.
+            let revision = bump_revision!(tx);
+            let tx_ref = &mut *tx;
+            let Some(mut row) = user!(tx_ref, user) else {
+                return Ok(UserOutcome::NotFound);
+            };
+            let was = (row.role, row.status);
+            row.name = update.name.clone().apply(row.name);
+            row.role = update.role.unwrap_or(row.role);
+            row.status = update.status.unwrap_or(row.status);
+            let is = (row.role, row.status);
+            let admin = (InstanceRole::Admin, UserStatus::Active);
+            if was == admin && is != admin && is_last_admin!(tx, user) {
+                return Ok(UserOutcome::LastAdmin);
+            }
+            sqlx::query(
+                "UPDATE users SET name = $1, role = $2, status = $3, updated_at = $4 WHERE id = $5",
+            )
+            .bind(&row.name)
+            .bind(row.role)
+            .bind(row.status)
+            .bind(entry.at)
+            .bind(user)
+            .execute(&mut *tx)
+            .await?;
+            if was != is {
+                end_sessions!(tx, user, Ending::All, entry.at);
+            }
+            record!(tx, entry);
+            revision
+        });
+        self.authorization.noticed(revision);
+        Ok(UserOutcome::Done)
+    }
+
+    /// Puts a better hash of the same password in place of `old`.
+    pub(crate) async fn upgrade_hash(
+        &self,
+        user: UserId,
+        old: &str,
+        new: &str,
+    ) -> Result<(), StoreError> {
+        with_db!(&self.db, |pool| {
+            sqlx::query("UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3")
+                .bind(new)
+                .bind(user)
+                .bind(old)
+                .execute(pool)
+                .await?
+                .rows_affected()
+        });
+        Ok(())
     }
 }

@@ -3,14 +3,17 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection as _, PgPool, SqlitePool};
+use tokio::sync::Notify;
 
 use crate::store::StoreError;
+use crate::store::standings::Revision;
 
 /// Runs one SQL body on whichever database is open. The body is compiled once per driver, so it
 /// must be valid on both: `migrations/README.md` names the portable subset.
@@ -126,6 +129,10 @@ pub(crate) enum PoolPurpose {
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     pub(crate) db: Db,
+    /// Shared by the clones of one store.
+    pub(crate) authorization: Arc<Revision>,
+    /// Rung when a job was queued.
+    pub(crate) job_bell: Arc<Notify>,
 }
 
 /// How long a visitor waits for the database, whatever it waits for itself.
@@ -158,7 +165,11 @@ impl Store {
                 Db::Postgres(open_postgres(url.expose_secret(), purpose).await?)
             }
         };
-        Ok(Self { db })
+        Ok(Self {
+            db,
+            authorization: Arc::default(),
+            job_bell: Arc::default(),
+        })
     }
 
     /// Answers when the database does.

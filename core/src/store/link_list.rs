@@ -46,7 +46,7 @@ macro_rules! push_status {
 }
 
 /// `text` inside a `LIKE … ESCAPE '\'` pattern, meaning only itself.
-fn like_pattern(text: &str) -> String {
+pub(crate) fn like_pattern(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
     for character in text.chars() {

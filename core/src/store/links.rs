@@ -3,6 +3,8 @@
 use sqlx::{FromRow, QueryBuilder};
 
 use crate::model::{DomainId, LinkId, LinkState, Timestamp, UserId, WorkspaceId};
+use crate::store::audit::{AuditEntry, record};
+use crate::store::idempotency::{RepeatableRequest, is_first};
 use crate::store::{Store, StoreError, in_tx, with_db};
 
 macro_rules! select_links {
@@ -21,7 +23,7 @@ macro_rules! select_links {
 pub(super) use select_links;
 
 /// A link as it is stored.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, serde::Serialize, serde::Deserialize)]
 pub(crate) struct LinkRow {
     pub(crate) id: LinkId,
     pub(crate) workspace_id: WorkspaceId,
@@ -99,8 +101,21 @@ pub(crate) struct LinkSelection {
 
 impl Store {
     /// Stores a new link with its tags and an empty counter; [`StoreError::Taken`] when the slug is.
-    pub(crate) async fn insert_link(&self, link: &LinkRow, key: &str) -> Result<(), StoreError> {
+    /// With a `request` that was answered before, does nothing and returns false.
+    pub(crate) async fn insert_link(
+        &self,
+        link: &LinkRow,
+        key: &str,
+        entry: &AuditEntry<'_>,
+        request: Option<&RepeatableRequest>,
+    ) -> Result<bool, StoreError> {
         in_tx!(&self.db, |tx| {
+            if let Some(request) = request {
+                let answer = serde_json::to_string(link).unwrap_or_default();
+                if !is_first!(tx, request, answer, entry.at) {
+                    return Ok(false);
+                }
+            }
             sqlx::query(
                 "INSERT INTO links (id, workspace_id, domain_id, slug, slug_key, target_url, title, \
                  notes, state, redirect_status, forward_query, starts_at, expires_at, max_clicks, \
@@ -142,8 +157,9 @@ impl Store {
                     .execute(&mut *tx)
                     .await?;
             }
+            record!(tx, entry);
         });
-        Ok(())
+        Ok(true)
     }
 
     /// The state of whatever holds this slug.
@@ -256,6 +272,7 @@ impl Store {
         &self,
         changed: &LinkRow,
         expected_version: i64,
+        entry: &AuditEntry<'_>,
     ) -> Result<bool, StoreError> {
         in_tx!(&self.db, |tx| {
             let updated = sqlx::query(
@@ -293,6 +310,7 @@ impl Store {
                     .execute(&mut *tx)
                     .await?;
             }
+            record!(tx, entry);
         });
         Ok(true)
     }

@@ -2,20 +2,36 @@
 
 pub(crate) mod accounts;
 mod append;
+pub(crate) mod audit;
 pub(crate) mod click_reports;
 pub(crate) mod clicks;
 mod database;
+pub(crate) mod departures;
 pub(crate) mod domains;
 mod error;
+pub(crate) mod idempotency;
+pub(crate) mod invitations;
+pub(crate) mod jobs;
+pub(crate) mod keys;
 mod link_list;
 pub(crate) mod links;
+pub(crate) mod mail_subjects;
+pub(crate) mod mailed_tokens;
+pub(crate) mod members;
 mod migrate;
+pub(crate) mod passwords;
+pub(crate) mod registrations;
+pub(crate) mod roles;
 pub(crate) mod salts;
+pub(crate) mod sessions;
+pub(crate) mod standings;
 pub(crate) mod streams;
+pub(crate) mod workspaces;
 
 pub(crate) use database::{
     DATABASE_PATIENCE, Db, PoolPurpose, Store, in_snapshot, in_tx, with_db, within,
 };
 pub use database::{DatabaseUrl, DatabaseUrlError};
 pub use error::StoreError;
+pub(crate) use link_list::like_pattern;
 pub use migrate::{MigrationState, MigrationStatus};

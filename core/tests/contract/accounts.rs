@@ -1,6 +1,6 @@
 use secrecy::{ExposeSecret, SecretString};
 use terse_core::accounts::{AccountError, AuthenticationError, RefreshError, SignInError};
-use terse_core::model::{InstanceRole, NewUser};
+use terse_core::model::{Actor, InstanceRole, NewUser, Origin};
 
 use crate::fixture::{Installation, PASSWORD, on_both_databases};
 
@@ -19,15 +19,19 @@ on_both_databases![
 async fn a_user_signs_in_with_the_address_in_any_case(t: Installation) {
     let accounts = t.terse.accounts();
     let grant = accounts
-        .sign_in(" ADA@example.com", &SecretString::from(PASSWORD))
+        .sign_in(
+            " ADA@example.com",
+            &SecretString::from(PASSWORD),
+            &Origin::default(),
+        )
         .await
         .unwrap();
     let principal = accounts
-        .authenticate(grant.session, grant.user)
+        .authenticate(grant.session, grant.user, None)
         .await
         .unwrap();
     assert_eq!(
-        (principal.email.as_str(), principal.workspace),
+        (&*principal.email, principal.workspace),
         ("ada@example.com", t.workspace)
     );
 }
@@ -42,7 +46,7 @@ async fn a_wrong_password_and_an_unknown_address_look_the_same(t: Installation) 
         let error = t
             .terse
             .accounts()
-            .sign_in(email, &SecretString::from(password))
+            .sign_in(email, &SecretString::from(password), &Origin::default())
             .await
             .unwrap_err();
         assert!(
@@ -56,13 +60,17 @@ async fn of_fifty_parallel_refreshes_of_one_token_one_succeeds(t: Installation) 
     let grant = t
         .terse
         .accounts()
-        .sign_in("ada@example.com", &SecretString::from(PASSWORD))
+        .sign_in(
+            "ada@example.com",
+            &SecretString::from(PASSWORD),
+            &Origin::default(),
+        )
         .await
         .unwrap();
     let token = grant.refresh_token.expose_secret().to_owned();
     let attempts = (0..50).map(|_| {
         let (terse, token) = (t.terse.clone(), token.clone());
-        tokio::spawn(async move { terse.accounts().refresh(&token).await })
+        tokio::spawn(async move { terse.accounts().refresh(&token, &Origin::default()).await })
     });
     let mut live = 0;
     for attempt in attempts.collect::<Vec<_>>() {
@@ -78,51 +86,75 @@ async fn of_fifty_parallel_refreshes_of_one_token_one_succeeds(t: Installation) 
 async fn a_used_refresh_token_ends_the_session(t: Installation) {
     let accounts = t.terse.accounts();
     let first = accounts
-        .sign_in("ada@example.com", &SecretString::from(PASSWORD))
+        .sign_in(
+            "ada@example.com",
+            &SecretString::from(PASSWORD),
+            &Origin::default(),
+        )
         .await
         .unwrap();
     let second = accounts
-        .refresh(first.refresh_token.expose_secret())
+        .refresh(first.refresh_token.expose_secret(), &Origin::default())
         .await
         .unwrap();
     assert_eq!(second.session, first.session);
     assert!(
         accounts
-            .authenticate(first.session, first.user)
+            .authenticate(first.session, first.user, None)
             .await
             .is_ok()
     );
-    let reused = accounts.refresh(first.refresh_token.expose_secret()).await;
+    let reused = accounts
+        .refresh(first.refresh_token.expose_secret(), &Origin::default())
+        .await;
     assert!(matches!(reused, Err(RefreshError::Invalid)));
-    let successor = accounts.refresh(second.refresh_token.expose_secret()).await;
+    let successor = accounts
+        .refresh(second.refresh_token.expose_secret(), &Origin::default())
+        .await;
     assert!(matches!(successor, Err(RefreshError::Invalid)));
-    let ended = accounts.authenticate(first.session, first.user).await;
+    let ended = accounts.authenticate(first.session, first.user, None).await;
     assert!(matches!(ended, Err(AuthenticationError::Ended)));
 }
 
 async fn signing_out_is_in_force_at_once(t: Installation) {
     let accounts = t.terse.accounts();
     let grant = accounts
-        .sign_in("ada@example.com", &SecretString::from(PASSWORD))
+        .sign_in(
+            "ada@example.com",
+            &SecretString::from(PASSWORD),
+            &Origin::default(),
+        )
         .await
         .unwrap();
-    accounts.sign_out(grant.session).await.unwrap();
-    let ended = accounts.authenticate(grant.session, grant.user).await;
+    let actor = Actor::system();
+    let ended = accounts
+        .end_session(grant.user, grant.session, &actor)
+        .await;
+    assert!(ended.unwrap());
+    let ended = accounts.authenticate(grant.session, grant.user, None).await;
     assert!(matches!(ended, Err(AuthenticationError::Ended)));
-    let refreshed = accounts.refresh(grant.refresh_token.expose_secret()).await;
+    let refreshed = accounts
+        .refresh(grant.refresh_token.expose_secret(), &Origin::default())
+        .await;
     assert!(matches!(refreshed, Err(RefreshError::Invalid)));
 }
 
 async fn a_refresh_token_expires(t: Installation) {
     let accounts = t.terse.accounts();
     let grant = accounts
-        .sign_in("ada@example.com", &SecretString::from(PASSWORD))
+        .sign_in(
+            "ada@example.com",
+            &SecretString::from(PASSWORD),
+            &Origin::default(),
+        )
         .await
         .unwrap();
     t.clock.set(grant.refresh_expires_at);
-    let refreshed = accounts.refresh(grant.refresh_token.expose_secret()).await;
+    let refreshed = accounts
+        .refresh(grant.refresh_token.expose_secret(), &Origin::default())
+        .await;
     assert!(matches!(refreshed, Err(RefreshError::Invalid)));
-    let ended = accounts.authenticate(grant.session, grant.user).await;
+    let ended = accounts.authenticate(grant.session, grant.user, None).await;
     assert!(matches!(ended, Err(AuthenticationError::Ended)));
 }
 
@@ -153,7 +185,7 @@ async fn bad_accounts_are_refused_by_field(t: Installation) {
         let error = t
             .terse
             .accounts()
-            .create_user(account(email, password))
+            .create_user(account(email, password), &Actor::system())
             .await
             .unwrap_err();
         let AccountError::Refused(errors) = error else {
@@ -164,14 +196,18 @@ async fn bad_accounts_are_refused_by_field(t: Installation) {
     let taken = t
         .terse
         .accounts()
-        .create_user(account("ADA@EXAMPLE.COM", PASSWORD))
+        .create_user(account("ADA@EXAMPLE.COM", PASSWORD), &Actor::system())
         .await;
     assert!(matches!(taken, Err(AccountError::EmailTaken)));
 }
 
 async fn an_address_that_no_account_can_have_signs_nobody_in(t: Installation) {
     for email in ["ada@example.com\0", "\0", "", &"a".repeat(300)] {
-        let refused = t.terse.accounts().sign_in(email, &PASSWORD.into()).await;
+        let refused = t
+            .terse
+            .accounts()
+            .sign_in(email, &PASSWORD.into(), &Origin::default())
+            .await;
         assert!(
             matches!(refused, Err(SignInError::InvalidCredentials)),
             "{email:?}: {refused:?}"

@@ -113,7 +113,7 @@ impl Installation {
     pub(crate) async fn create(&self, new: NewLink) -> Link {
         self.terse
             .links()
-            .create(&self.workspace, None, new)
+            .create(&self.workspace, new)
             .await
             .unwrap()
     }
@@ -134,6 +134,26 @@ impl Installation {
                 let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
                 connection.execute(statement).await.unwrap();
                 connection.close().await.unwrap();
+            }
+        }
+    }
+
+    /// The number that a question to the database is answered with.
+    pub(crate) async fn number(&self, question: &'static str) -> i64 {
+        match &self.database {
+            DatabaseUrl::Sqlite(path) => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+                let mut connection = sqlx::SqliteConnection::connect_with(&options)
+                    .await
+                    .unwrap();
+                let answer = sqlx::query_scalar(question).fetch_one(&mut connection);
+                answer.await.unwrap()
+            }
+            DatabaseUrl::Postgres(url) => {
+                let url = url.expose_secret();
+                let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+                let answer = sqlx::query_scalar(question).fetch_one(&mut connection);
+                answer.await.unwrap()
             }
         }
     }
@@ -170,19 +190,26 @@ pub(crate) async fn sign_up(terse: &Terse, email: &str) -> WorkspaceId {
     let password = SecretString::from(PASSWORD);
     terse
         .accounts()
-        .create_user(NewUser {
-            email: email.to_owned(),
-            password: password.clone(),
-            role: InstanceRole::User,
-            name: None,
-        })
+        .create_user(
+            NewUser {
+                email: email.to_owned(),
+                password: password.clone(),
+                role: InstanceRole::User,
+                name: None,
+            },
+            &terse_core::model::Actor::system(),
+        )
         .await
         .unwrap();
-    let grant = terse.accounts().sign_in(email, &password).await.unwrap();
+    let grant = terse
+        .accounts()
+        .sign_in(email, &password, &terse_core::model::Origin::default())
+        .await
+        .unwrap();
     assert!(grant.refresh_token.expose_secret().len() >= 43);
     terse
         .accounts()
-        .authenticate(grant.session, grant.user)
+        .authenticate(grant.session, grant.user, None)
         .await
         .unwrap()
         .workspace

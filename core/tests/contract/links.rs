@@ -59,7 +59,7 @@ async fn every_refused_field_is_named_and_nothing_is_stored(t: Installation) {
     let error = t
         .terse
         .links()
-        .create(&t.workspace, None, refused)
+        .create(&t.workspace, refused)
         .await
         .unwrap_err();
     let LinkError::Refused(errors) = error else {
@@ -95,7 +95,7 @@ async fn an_alias_is_taken_in_any_case(t: Installation) {
     let error = t
         .terse
         .links()
-        .create(&t.workspace, None, again)
+        .create(&t.workspace, again)
         .await
         .unwrap_err();
     assert!(matches!(error, LinkError::SlugTaken), "{error:?}");
@@ -107,12 +107,7 @@ async fn a_deleted_slug_is_retired_for_good(t: Installation) {
     let other = sign_up(&t.terse, "eve@example.com").await;
     for workspace in [&t.workspace, &other] {
         let again = NewLink::to("https://example.com/").alias("Promo");
-        let error = t
-            .terse
-            .links()
-            .create(workspace, None, again)
-            .await
-            .unwrap_err();
+        let error = t.terse.links().create(workspace, again).await.unwrap_err();
         assert!(matches!(error, LinkError::SlugRetired), "{error:?}");
     }
     let gone = t
@@ -215,7 +210,7 @@ async fn of_fifty_parallel_creations_of_one_alias_one_succeeds(t: Installation) 
         let (terse, workspace) = (t.terse.clone(), t.workspace);
         tokio::spawn(async move {
             let new = NewLink::to(format!("https://example.com/{n}")).alias("once");
-            terse.links().create(&workspace, None, new).await
+            terse.links().create(&workspace, new).await
         })
     });
     let mut made = 0;

@@ -73,7 +73,7 @@ async fn filters_select_what_they_say(t: Installation) {
     .await;
     let other = sign_up(&t.terse, "eve@example.com").await;
     let foreign = NewLink::to("https://example.com/alpha").alias("foreign");
-    t.terse.links().create(&other, None, foreign).await.unwrap();
+    t.terse.links().create(&other, foreign).await.unwrap();
 
     let with = |change: fn(&mut LinkFilter)| {
         let mut filter = LinkFilter::default();

@@ -8,12 +8,13 @@ use poem_openapi::payload::{Form, Json};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use secrecy::{ExposeSecret, SecretString};
 use terse_core::accounts::{RefreshError, SignInError};
-use terse_core::model::Grant;
+use terse_core::model::{Grant, Origin};
 
 use crate::api::Tag;
-use crate::api::security::Caller;
+use crate::api::security::{Caller, origin};
 use crate::app::App;
 use crate::chain::client;
+use crate::limits::LimitKey;
 use crate::problem::Problem;
 use crate::tokens::{ACCESS_TOKEN_TTL, Bearer};
 
@@ -72,7 +73,7 @@ impl AuthApi {
             app.metrics.limited_auth.up();
             return Err(Problem::limited(&limited));
         }
-        let grant = grant(&app, form.0).await?;
+        let grant = grant(&app, form.0, &origin(request)).await?;
         let access_token = app
             .tokens
             .issue(Bearer {
@@ -94,12 +95,17 @@ impl AuthApi {
     /// Its access and refresh tokens are worth nothing from now on.
     #[oai(path = "/auth/logout", method = "post", operation_id = "logout")]
     async fn logout(&self, app: Data<&Arc<App>>, caller: Caller) -> Result<LoggedOut, Problem> {
-        app.terse.accounts().sign_out(caller.0.session).await?;
+        if let Some(session) = caller.0.credential.session() {
+            let accounts = app.terse.accounts();
+            accounts
+                .end_session(caller.0.user, session, &caller.0.actor())
+                .await?;
+        }
         Ok(LoggedOut::Done)
     }
 }
 
-async fn grant(app: &App, form: TokenRequest) -> Result<Grant, Problem> {
+async fn grant(app: &App, form: TokenRequest, origin: &Origin) -> Result<Grant, Problem> {
     let missing = |name: &str| {
         Problem::oauth(
             "invalid_request",
@@ -113,7 +119,12 @@ async fn grant(app: &App, form: TokenRequest) -> Result<Grant, Problem> {
                 .password
                 .map(SecretString::from)
                 .ok_or_else(|| missing("password"))?;
-            let grant = app.terse.accounts().sign_in(&username, &password).await;
+            slow_down(app, &username, origin).await?;
+            let grant = app
+                .terse
+                .accounts()
+                .sign_in(&username, &password, origin)
+                .await;
             grant.map_err(|error| match error {
                 SignInError::InvalidCredentials => Problem::oauth(
                     "invalid_grant",
@@ -125,7 +136,7 @@ async fn grant(app: &App, form: TokenRequest) -> Result<Grant, Problem> {
         }
         Some("refresh_token") => {
             let token = form.refresh_token.ok_or_else(|| missing("refresh_token"))?;
-            let grant = app.terse.accounts().refresh(&token).await;
+            let grant = app.terse.accounts().refresh(&token, origin).await;
             grant.map_err(|error| match error {
                 RefreshError::Invalid => Problem::oauth(
                     "invalid_grant",
@@ -140,4 +151,21 @@ async fn grant(app: &App, form: TokenRequest) -> Result<Grant, Problem> {
         )),
         None => Err(missing("grant_type")),
     }
+}
+
+/// Guessing the password of one account is slow from wherever it is done. Whoever signed in from
+/// there before does not wait for strangers' guesses.
+pub(crate) async fn slow_down(app: &App, username: &str, origin: &Origin) -> Result<(), Problem> {
+    let account = LimitKey::of_name(&username.trim().to_ascii_lowercase());
+    let Err(limited) = app.limits.account.check(account) else {
+        return Ok(());
+    };
+    if let Some(address) = origin.address {
+        let accounts = app.terse.accounts();
+        if accounts.has_signed_in_from(username, address).await? {
+            return Ok(());
+        }
+    }
+    app.metrics.limited_auth.up();
+    Err(Problem::limited(&limited))
 }

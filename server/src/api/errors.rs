@@ -5,8 +5,13 @@ use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registr
 use poem_openapi::types::Type as _;
 use poem_openapi::{ApiResponse, Object};
 use terse_core::StoreError;
+use terse_core::accounts::{AccountError, KeyError, MailedTokenError, PasswordError, UserError};
 use terse_core::analytics::AnalyticsError;
+use terse_core::audit::AuditError;
+use terse_core::jobs::JobError;
 use terse_core::links::LinkError;
+use terse_core::model::{FieldError, Permission};
+use terse_core::workspaces::{RoleError, WorkspaceError};
 
 use crate::problem::{PROBLEM_JSON, Problem};
 
@@ -110,13 +115,113 @@ impl From<LinkError> for Problem {
                 "This slug belonged to a deleted link; slugs are never issued again.",
             ),
             LinkError::NotFound => Self::not_found(),
-            LinkError::MayNotBlock => Self::new(
-                StatusCode::FORBIDDEN,
-                "forbidden",
-                "Blocking and unblocking links needs the permission links:block.",
+            LinkError::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "This Idempotency-Key was used for another request; take a new one.",
             ),
+            LinkError::MayNotBlock => Self::lacking(Permission::LinksBlock),
+            LinkError::MayNotWrite => Self::lacking(Permission::LinksWrite),
             LinkError::Contended => Self::unavailable(),
             LinkError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Refused(errors) => Self::refused(errors),
+            AccountError::EmailTaken => Self::new(
+                StatusCode::CONFLICT,
+                "email_taken",
+                "An account with this e-mail address exists already.",
+            ),
+            AccountError::RegistrationClosed => Self::forbidden(
+                "registration_closed",
+                "Administrators make the accounts here; ask one of them.",
+            ),
+            AccountError::Busy => Self::unavailable(),
+            AccountError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UserError> for Problem {
+    fn from(error: UserError) -> Self {
+        match error {
+            UserError::Refused(errors) => Self::refused(errors),
+            UserError::NotFound => Self::not_found(),
+            UserError::LastAdmin => Self::new(
+                StatusCode::CONFLICT,
+                "last_admin",
+                "This is the last administrator; make another one first.",
+            ),
+            UserError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Refused(errors) => Self::refused(errors),
+            KeyError::MoreThanOwn => Self::forbidden(
+                "forbidden",
+                "Nobody can give more permissions than they have; leave some scopes out.",
+            ),
+            KeyError::NotFound => Self::not_found(),
+            KeyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<MailedTokenError> for Problem {
+    fn from(error: MailedTokenError) -> Self {
+        PasswordError::from(error).into()
+    }
+}
+
+impl From<PasswordError> for Problem {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Refused(errors) => Self::refused(errors),
+            PasswordError::TokenInvalid => Self::refused([FieldError::new(
+                "token",
+                "token_invalid",
+                "is unknown, used or expired; ask for a new mail",
+            )]),
+            PasswordError::WrongCurrent => Self::refused([FieldError::new(
+                "current_password",
+                "password_wrong",
+                "is not the current password",
+            )]),
+            PasswordError::Busy => Self::unavailable(),
+            PasswordError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuditError> for Problem {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Refused(errors) => Self::refused(errors),
+            AuditError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<JobError> for Problem {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Refused(errors) => Self::refused(errors),
+            JobError::NotFound => Self::not_found(),
+            JobError::NotDead => Self::new(
+                StatusCode::CONFLICT,
+                "job_not_dead",
+                "This job waits or runs; it is tried again by itself.",
+            ),
+            JobError::Store(error) => error.into(),
         }
     }
 }
@@ -127,6 +232,62 @@ impl From<AnalyticsError> for Problem {
             AnalyticsError::Refused(errors) => Self::refused(errors),
             AnalyticsError::NotFound => Self::not_found(),
             AnalyticsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WorkspaceError> for Problem {
+    fn from(error: WorkspaceError) -> Self {
+        let conflict = |code, detail| Self::new(StatusCode::CONFLICT, code, detail);
+        match error {
+            WorkspaceError::Refused(errors) => Self::refused(errors),
+            WorkspaceError::NotFound => Self::not_found(),
+            WorkspaceError::MoreThanOwn => Self::forbidden(
+                "forbidden",
+                "This role may do more than you; ask somebody who may as much.",
+            ),
+            WorkspaceError::LastOwner => conflict(
+                "last_owner",
+                "The workspace would have no owner left; make somebody else one first.",
+            ),
+            WorkspaceError::LastWorkspace => conflict(
+                "last_workspace",
+                "A member would be left without a workspace; remove them or make another first.",
+            ),
+            WorkspaceError::MemberExists => conflict(
+                "member_exists",
+                "Somebody with this e-mail address is a member already.",
+            ),
+            WorkspaceError::TooMany => conflict(
+                "limit_reached",
+                "There are as many as there can be; remove some first.",
+            ),
+            WorkspaceError::TokenInvalid => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "token_invalid",
+                "This invitation is not good: used, expired, revoked, or for another address.",
+            ),
+            WorkspaceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RoleError> for Problem {
+    fn from(error: RoleError) -> Self {
+        let conflict = |code, detail| Self::new(StatusCode::CONFLICT, code, detail);
+        match error {
+            RoleError::Refused(errors) => Self::refused(errors),
+            RoleError::NotFound => Self::not_found(),
+            RoleError::Exists => conflict("role_exists", "There is a role of this name already."),
+            RoleError::BuiltIn => conflict(
+                "role_built_in",
+                "The built-in roles stay as they are; make one of your own.",
+            ),
+            RoleError::InUse => conflict(
+                "role_in_use",
+                "A member or an open invitation has this role; give them another first.",
+            ),
+            RoleError::Store(error) => error.into(),
         }
     }
 }

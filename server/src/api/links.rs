@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use poem::Request;
 use poem::web::Data;
-use poem_openapi::param::{Path, Query};
+use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::MaybeUndefined;
 use poem_openapi::{ApiResponse, Object, OpenApi};
+use terse_core::links::{IdempotencyKey, MalformedIdempotencyKey};
 use terse_core::model::{
-    Change, FieldError, InstanceRole, Link, LinkChanges, LinkFilter, LinkId, NewLink, Timestamp,
+    Change, FieldError, Link, LinkChanges, LinkFilter, LinkId, NewLink, Permission, Timestamp,
 };
 
 use crate::api::Tag;
 use crate::api::body::Body;
+use crate::api::params::{change, number, time};
 use crate::api::schema::{Nullable, Optional, Time};
 use crate::api::security::Caller;
 use crate::app::App;
@@ -119,13 +122,22 @@ impl LinksApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Caller,
+        request: &Request,
+        /// Your own name for this request: sent again, it is answered the same and makes nothing
+        /// more, for 24 hours
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Option<String>>,
         body: Body<NewLinkBody>,
     ) -> Result<Created, Problem> {
         let new = new_link(body.0);
-        let links = app.terse.links();
-        let link = links
-            .create(&caller.0.workspace, Some(caller.0.user), new)
-            .await?;
+        let links = app.terse.links().by(caller.0.actor());
+        let workspace = &caller.0.workspace;
+        // The framework takes a header that it cannot read for none at all.
+        drop(idempotency_key);
+        let link = match read_key(request)? {
+            None => links.create(workspace, new).await?,
+            Some(key) => links.create_once(workspace, &key, new).await?,
+        };
         let location = format!("{}/links/{}", crate::api::PREFIX, link.id);
         Ok(Created::Made(Json(link.into()), location))
     }
@@ -224,12 +236,10 @@ impl LinksApi {
     ) -> Result<Json<LinkBody>, Problem> {
         let id = link_id(&id)?;
         let mut changes = changes(body.0);
-        changes.may_block = caller.0.role == InstanceRole::Admin;
-        let link = app
-            .terse
-            .links()
-            .update(&caller.0.workspace, id, changes)
-            .await?;
+        changes.only_block = !caller.0.may(Permission::LinksWrite);
+        changes.may_block = caller.0.may(Permission::LinksBlock);
+        let links = app.terse.links().by(caller.0.actor());
+        let link = links.update(&caller.0.workspace, id, changes).await?;
         Ok(Json(link.into()))
     }
 
@@ -241,40 +251,28 @@ impl LinksApi {
         caller: Caller,
         id: Path<String>,
     ) -> Result<Deleted, Problem> {
-        app.terse
-            .links()
-            .delete(&caller.0.workspace, link_id(&id)?)
-            .await?;
+        let links = app.terse.links().by(caller.0.actor());
+        links.delete(&caller.0.workspace, link_id(&id)?).await?;
         Ok(Deleted::Done)
     }
+}
+
+fn read_key(request: &Request) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut values = request.headers().get_all("idempotency-key").iter();
+    let (value, more) = (values.next(), values.next());
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    let text = value.to_str().ok().filter(|_| more.is_none());
+    let key = text.unwrap_or_default().parse();
+    key.map(Some).map_err(|error: MalformedIdempotencyKey| {
+        Problem::malformed(format!("Idempotency-Key {error}."))
+    })
 }
 
 /// A malformed id is answered exactly like an unknown one.
 fn link_id(text: &str) -> Result<LinkId, Problem> {
     text.parse().map_err(|_| Problem::not_found())
-}
-
-fn time(
-    field: &'static str,
-    text: Option<String>,
-    refused: &mut Vec<FieldError>,
-) -> Option<Timestamp> {
-    Timestamp::parse(field, &text?)
-        .map_err(|error| refused.push(error))
-        .ok()
-}
-
-fn number(field: &'static str, text: Option<String>, refused: &mut Vec<FieldError>) -> Option<i64> {
-    let parsed = text?.parse();
-    parsed
-        .map_err(|_| {
-            refused.push(FieldError::new(
-                field,
-                "number_invalid",
-                "must be a whole number",
-            ));
-        })
-        .ok()
 }
 
 fn new_link(body: NewLinkBody) -> NewLink {
@@ -292,14 +290,6 @@ fn new_link(body: NewLinkBody) -> NewLink {
         forward_query: body.forward_query.0.take(),
         max_clicks: body.max_clicks.0.take(),
         unreadable,
-    }
-}
-
-fn change<T>(value: Optional<T>) -> Change<T> {
-    match value.0 {
-        MaybeUndefined::Undefined => Change::Keep,
-        MaybeUndefined::Null => Change::Clear,
-        MaybeUndefined::Value(value) => Change::Set(value),
     }
 }
 
@@ -334,6 +324,7 @@ fn changes(body: LinkChangesBody) -> LinkChanges {
         expires_at: time_change("expires_at", body.expires_at, &mut unreadable),
         max_clicks: change(body.max_clicks),
         status: body.status,
+        only_block: false,
         may_block: false,
         unreadable,
     }

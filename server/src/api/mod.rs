@@ -1,21 +1,33 @@
 //! The HTTP API, version 1.
 
+pub(crate) mod access;
 pub mod analytics;
+pub mod audit;
 pub mod auth;
 mod body;
 mod errors;
+pub mod invitations;
+pub mod jobs;
+pub mod keys;
 pub mod links;
+pub mod me;
+pub mod members;
+mod params;
+pub mod registration;
+pub mod roles;
 mod schema;
-mod security;
+pub(crate) mod security;
+pub mod users;
+pub mod workspaces;
 
 use std::sync::Arc;
 
 use poem::{EndpointExt as _, Route, endpoint::BoxEndpoint};
-use poem_openapi::{OpenApiService, Tags};
+use poem_openapi::{ApiResponse, OpenApiService, Tags};
 
 use crate::app::App;
 use crate::chain::chain;
-use crate::pages;
+use crate::{mail_pages, pages};
 
 /// Where the API begins.
 pub const PREFIX: &str = "/api/v1";
@@ -28,13 +40,65 @@ pub(crate) enum Tag {
     Links,
     /// Who clicked
     Analytics,
+    /// What links belong to, and who is in them
+    Workspaces,
+    /// What members may do
+    Roles,
+    /// Keys for programs
+    Keys,
+    /// Accounts and the audit log, for administrators
+    Administration,
 }
 
-type Service = OpenApiService<(auth::AuthApi, links::LinksApi, analytics::AnalyticsApi), ()>;
+/// There is nothing to say about it.
+#[derive(ApiResponse)]
+pub(crate) enum Done {
+    /// Done
+    #[oai(status = 204)]
+    Done,
+}
+
+/// Workspaces, and who is in them.
+type Membership = (
+    workspaces::WorkspacesApi,
+    members::MembersApi,
+    invitations::InvitationsApi,
+    roles::RolesApi,
+);
+
+type Apis = (
+    auth::AuthApi,
+    registration::RegistrationApi,
+    me::MeApi,
+    links::LinksApi,
+    analytics::AnalyticsApi,
+    keys::KeysApi,
+    users::UsersApi,
+    audit::AuditApi,
+    jobs::JobsApi,
+    Membership,
+);
+type Service = OpenApiService<Apis, ()>;
 
 fn service() -> Service {
     OpenApiService::new(
-        (auth::AuthApi, links::LinksApi, analytics::AnalyticsApi),
+        (
+            auth::AuthApi,
+            registration::RegistrationApi,
+            me::MeApi,
+            links::LinksApi,
+            analytics::AnalyticsApi,
+            keys::KeysApi,
+            users::UsersApi,
+            audit::AuditApi,
+            jobs::JobsApi,
+            (
+                workspaces::WorkspacesApi,
+                members::MembersApi,
+                invitations::InvitationsApi,
+                roles::RolesApi,
+            ),
+        ),
         "Terse",
         "1",
     )
@@ -47,13 +111,22 @@ fn service() -> Service {
 
 /// The OpenAPI document.
 pub fn document() -> String {
-    service().spec()
+    described(&service().spec())
+}
+
+/// The framework's document with who may call what.
+fn described(spec: &str) -> String {
+    let Ok(mut document) = serde_json::from_str(spec) else {
+        return spec.to_owned();
+    };
+    access::describe(&mut document);
+    serde_json::to_string_pretty(&document).unwrap_or_else(|_| spec.to_owned())
 }
 
 /// Everything but short URLs: API, documentation, health, metrics and the front page.
 pub fn routes(app: &Arc<App>) -> BoxEndpoint<'static> {
     let service = service();
-    let document = service.spec();
+    let document = described(&service.spec());
     let swagger = service.swagger_ui_html();
     let redoc = service.redoc_html();
     let api = Route::new()
@@ -62,6 +135,9 @@ pub fn routes(app: &Arc<App>) -> BoxEndpoint<'static> {
     let routes = Route::new()
         .nest(PREFIX, api)
         .at("/", pages::front(&app.public_url))
+        .at("/verify", mail_pages::verify())
+        .at("/reset", mail_pages::reset())
+        .at("/invite", mail_pages::invite())
         .at("/docs", pages::documentation(&swagger))
         .at("/redoc", pages::documentation(&redoc))
         .at("/health/live", pages::live())
@@ -72,17 +148,14 @@ pub fn routes(app: &Arc<App>) -> BoxEndpoint<'static> {
     chain(Arc::clone(app), routes.boxed())
 }
 
-/// The methods of a routed path, for `Allow`.
-pub(crate) fn allowed_methods(path: &str) -> &'static str {
-    let Some(path) = path.strip_prefix(PREFIX) else {
-        return "GET, HEAD";
-    };
-    match path {
-        "/links" => "GET, HEAD, POST",
-        "/auth/token" | "/auth/logout" => "POST",
-        "/openapi.json" | "/links/lookup" | "/analytics/summary" | "/analytics/timeseries" => {
-            "GET, HEAD"
-        }
-        _ => "GET, HEAD, PATCH, DELETE",
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_of_the_document_has_been_decided_on_and_the_table_has_no_other() {
+        let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+        assert!(!document.to_string().contains("x-undecided"));
+        assert_eq!(access::missing_from(&document), Vec::<String>::new());
     }
 }

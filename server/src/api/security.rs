@@ -1,14 +1,18 @@
-//! Who is calling.
+//! Who is calling, and whether they may.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use poem::Request;
 use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
-use terse_core::accounts::AuthenticationError;
-use terse_core::model::Principal;
+use secrecy::SecretString;
+use terse_core::accounts::{API_KEY_PREFIX, AuthenticationError};
+use terse_core::model::{Actor, Origin, Principal, WorkspaceId};
 
+use crate::api::access;
 use crate::app::App;
+use crate::chain::client;
 use crate::problem::Problem;
 use crate::tokens::TokenError;
 
@@ -21,14 +25,66 @@ use crate::tokens::TokenError;
     flows(password(token_url = "/api/v1/auth/token")),
     checker = "authenticate"
 )]
-pub(crate) struct Caller(pub(crate) Principal);
+pub(crate) struct Caller(pub(crate) Known);
 
-async fn authenticate(request: &Request, bearer: Bearer) -> poem::Result<Principal> {
+/// A caller who may do what the request asks for, as far as its operation and workspace tell.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) principal: Principal,
+    pub(crate) address: IpAddr,
+}
+
+impl Known {
+    /// Who to name in the audit log.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::of(&self.principal, Some(self.address))
+    }
+}
+
+impl std::ops::Deref for Known {
+    type Target = Principal;
+
+    fn deref(&self) -> &Principal {
+        &self.principal
+    }
+}
+
+/// From where a request comes.
+pub(crate) fn origin(request: &Request) -> Origin {
+    let client_program = request.header(http::header::USER_AGENT);
+    Origin {
+        address: Some(client(request)),
+        client: client_program.map(str::to_owned),
+    }
+}
+
+async fn authenticate(request: &Request, bearer: Bearer) -> poem::Result<Known> {
     let app = request.data::<Arc<App>>().ok_or_else(Problem::internal)?;
-    let token = app
-        .tokens
-        .verify(&bearer.token)
-        .map_err(|error| match error {
+    let path = request.original_uri().path();
+    // Nobody has decided who may call it: nobody may.
+    let need = access::need(request.method(), path).ok_or_else(Problem::internal)?;
+    let principal = principal(app, request, &bearer.token).await?;
+    need.check(&principal)?;
+    if let Err(limited) = app.limits.caller.check((&principal).into()) {
+        app.metrics.limited_api.up();
+        return Err(Problem::limited(&limited).into());
+    }
+    Ok(Known {
+        principal,
+        address: client(request),
+    })
+}
+
+async fn principal(app: &App, request: &Request, token: &str) -> Result<Principal, Problem> {
+    let workspace = named_workspace(request);
+    let accounts = app.terse.accounts();
+    // Whoever is nobody hears of that first: a workspace that cannot be is told to members only.
+    let wanted = workspace.and_then(Result::ok);
+    let principal = if token.starts_with(API_KEY_PREFIX) {
+        let key = SecretString::from(token);
+        accounts.authenticate_key(&key, wanted).await
+    } else {
+        let token = app.tokens.verify(token).map_err(|error| match error {
             TokenError::Invalid => Problem::unauthorized(
                 "invalid_token",
                 "This is not an access token of this server.",
@@ -38,18 +94,37 @@ async fn authenticate(request: &Request, bearer: Bearer) -> poem::Result<Princip
                 "The access token has expired; refresh it or sign in again.",
             ),
         })?;
-    let caller = app
-        .terse
-        .accounts()
-        .authenticate(token.session, token.user)
-        .await;
-    caller.map_err(|error| {
-        match error {
-            AuthenticationError::Ended => {
-                Problem::unauthorized("session_ended", "This session has ended; sign in again.")
-            }
-            AuthenticationError::Store(error) => error.into(),
+        accounts
+            .authenticate(token.session, token.user, wanted)
+            .await
+    };
+    let principal = principal.map_err(|error| match error {
+        AuthenticationError::Ended => {
+            Problem::unauthorized("session_ended", "This session has ended; sign in again.")
         }
-        .into()
-    })
+        AuthenticationError::KeyInvalid => Problem::unauthorized(
+            "invalid_token",
+            "This API key is unknown, expired or revoked.",
+        ),
+        AuthenticationError::NoSuchWorkspace => Problem::not_found(),
+        AuthenticationError::Store(error) => error.into(),
+    })?;
+    match workspace {
+        Some(Err(())) => Err(Problem::not_found()),
+        _ => Ok(principal),
+    }
+}
+
+/// The workspace that a request names in its path, or else in `?workspace=`; `Err` when it is
+/// spelled like none.
+fn named_workspace(request: &Request) -> Option<Result<WorkspaceId, ()>> {
+    let uri = request.original_uri();
+    let in_path = access::id_in("/workspaces/:id", uri.path()).map(str::to_owned);
+    let named = in_path.or_else(|| {
+        let query = uri.query()?;
+        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+        let (_, value) = pairs.find(|(name, _)| name == "workspace")?;
+        Some(value.into_owned())
+    })?;
+    Some(named.parse().map_err(|_| ()))
 }

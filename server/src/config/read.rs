@@ -8,19 +8,21 @@ use std::path::{Path, PathBuf};
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use figment::{Figment, Profile};
+use lettre::message::Mailbox;
 use secrecy::SecretString;
 
 use super::{
-    ClickDurability, Config, ConfigError, LogFormat, OnUnrecordable, Shown, VisitorEpoch,
-    parse_duration, parse_size,
+    ClickDurability, Config, ConfigError, LogFormat, OnUnrecordable, Registration, Shown,
+    VisitorEpoch, parse_duration, parse_size,
 };
 use crate::args::Flags;
 use crate::client_address::TrustedProxies;
+use crate::mailer::SmtpServer;
 
 const PREFIX: &str = "TERSE_";
 
 /// Every key with its default; an empty text stands for unset.
-const KEYS: [(&str, &str); 20] = [
+const KEYS: [(&str, &str); 24] = [
     ("listen", "127.0.0.1:8080"),
     ("public_url", "http://localhost:8080"),
     ("data_dir", "./terse-data"),
@@ -28,7 +30,11 @@ const KEYS: [(&str, &str); 20] = [
     ("admin_email", ""),
     ("admin_password", ""),
     ("jwt_secret", ""),
+    ("smtp_url", ""),
+    ("mail_from", ""),
+    ("registration", "closed"),
     ("trusted_proxies", ""),
+    ("cors_origins", ""),
     ("click_durability", "process"),
     ("on_unrecordable", "serve"),
     ("spool_retain", "1h"),
@@ -43,16 +49,14 @@ const KEYS: [(&str, &str); 20] = [
     ("log_format", "text"),
 ];
 
-const SECRETS: [&str; 3] = ["database_url", "admin_password", "jwt_secret"];
+const SECRETS: [&str; 4] = ["database_url", "admin_password", "jwt_secret", "smtp_url"];
 
 /// Variables of the command line client and of later versions, which may be set beside ours.
-const FOREIGN: [&str; 6] = [
+const FOREIGN: [&str; 4] = [
     "TERSE_URL",
     "TERSE_API_KEY",
     "TERSE_REDIS_URL",
     "TERSE_GEOIP_DB",
-    "TERSE_SMTP_URL",
-    "TERSE_REGISTRATION",
 ];
 
 /// Where settings come from.
@@ -137,7 +141,21 @@ impl Values {
             admin_email: self.optional("admin_email").map(str::to_owned),
             admin_password: self.secret("admin_password"),
             jwt_secret: self.secret("jwt_secret"),
+            smtp: self.smtp()?,
+            mail_from: self.mail_from()?,
+            registration: self.choice(
+                "registration",
+                &[
+                    ("open", Registration::Open),
+                    ("invite", Registration::Invite),
+                    ("closed", Registration::Closed),
+                ],
+            )?,
             trusted_proxies: self.trusted_proxies()?,
+            cors_origins: self.parse(
+                "cors_origins",
+                "must be origins such as https://app.example, separated by commas; there is no wildcard",
+            )?,
             click_durability: self.click_durability()?,
             on_unrecordable: self.choice(
                 "on_unrecordable",
@@ -281,6 +299,35 @@ impl Values {
                 "must begin with postgres://; leave it unset for SQLite in data_dir",
             )),
         }
+    }
+
+    fn smtp(&self) -> Result<Option<SmtpServer>, ConfigError> {
+        let key = "smtp_url";
+        self.optional(key)
+            .map(|url| SmtpServer::parse(url).map_err(|message| self.refused(key, message)))
+            .transpose()
+    }
+
+    fn mail_from(&self) -> Result<Mailbox, ConfigError> {
+        let key = "mail_from";
+        if self.optional(key).is_some() {
+            let expected = "must be an address such as terse@sho.rt or Links <terse@sho.rt>";
+            return self.parse(key, expected);
+        }
+        let uri: Option<http::Uri> = self.public_url()?.parse().ok();
+        let host = uri
+            .as_ref()
+            .and_then(http::Uri::host)
+            .unwrap_or("localhost");
+        // Addresses in place of names stand in brackets.
+        let address = match host.parse::<std::net::Ipv4Addr>() {
+            Ok(address) => format!("terse@[{address}]"),
+            Err(_) => format!("terse@{}", host.to_ascii_lowercase()),
+        };
+        let address = address
+            .parse()
+            .map_err(|_| self.refused(key, "must be set where public_url has no name"))?;
+        Ok(Mailbox::new(None, address))
     }
 
     fn trusted_proxies(&self) -> Result<TrustedProxies, ConfigError> {

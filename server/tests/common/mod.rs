@@ -9,6 +9,7 @@ use reqwest::blocking::Client;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use terse_core::Terse;
+use terse_core::model::Origin;
 
 pub(crate) const EMAIL: &str = "admin@example.com";
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -342,11 +343,11 @@ impl Node {
             assert!(report.is_consistent(), "{report:?}");
             let accounts = terse.accounts();
             let grant = accounts
-                .sign_in(EMAIL, &SecretString::from(PASSWORD))
+                .sign_in(EMAIL, &SecretString::from(PASSWORD), &Origin::default())
                 .await
                 .unwrap();
             let workspace = accounts
-                .authenticate(grant.session, grant.user)
+                .authenticate(grant.session, grant.user, None)
                 .await
                 .unwrap()
                 .workspace;

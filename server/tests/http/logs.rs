@@ -8,9 +8,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use terse_core::Terse;
 use terse_core::model::OsEntropy;
-use terse_server::app::{App, Limits};
+use terse_server::app::{App, Limits, Policy};
 use terse_server::chain::chain;
-use terse_server::client_address::TrustedProxies;
 use terse_server::limits::Rate;
 use terse_server::tokens::Tokens;
 
@@ -238,12 +237,11 @@ fn a_panic_is_one_answer_that_tells_nothing() {
         )
         .unwrap();
         let limits = Limits::new(Rate::OFF, Rate::OFF, Rate::OFF);
-        let proxies = TrustedProxies::default();
         let app = App::new(
             terse.clone(),
             tokens,
             limits,
-            proxies,
+            Policy::default(),
             url.to_owned(),
             &*entropy,
         );

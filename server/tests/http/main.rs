@@ -2,22 +2,34 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod accounts;
 mod answer;
 mod authorization;
 mod bodies;
+mod cors;
 mod documentation;
+mod foreign_ids;
 mod hosts;
+mod idempotency;
+mod keys;
 mod limits;
 mod links;
 mod listing;
 mod logs;
+mod matrix;
+mod operations;
+mod outbox;
 mod pages;
+mod person;
 mod process;
 mod raw;
 mod redirects;
+mod registration;
+mod roles;
 mod server;
 mod sign_in;
 mod slugs;
 mod targets;
 mod text;
 mod visits;
+mod workspaces;

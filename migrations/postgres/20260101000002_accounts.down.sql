@@ -1,0 +1,15 @@
+DROP TABLE idempotent_answers;
+DROP TABLE jobs;
+DROP TABLE audit_log;
+DROP FUNCTION refuse_audit_log_change();
+DROP TABLE api_keys;
+DROP TABLE invitations;
+DROP TABLE roles;
+DROP TABLE mailed_tokens;
+DROP TABLE registrations;
+ALTER TABLE workspaces DROP COLUMN deleted_at;
+DROP INDEX sessions_by_user;
+ALTER TABLE sessions DROP COLUMN address;
+ALTER TABLE sessions DROP COLUMN client;
+ALTER TABLE sessions DROP COLUMN last_used_at;
+DROP TABLE revisions;
