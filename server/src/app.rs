@@ -52,8 +52,16 @@ pub struct Limits {
     pub account: Limiter,
     /// Registrations and forgotten passwords.
     pub registration: Limiter,
-    /// Mails to one e-mail address.
+    /// Passwords that one account tries while it is signed in.
+    pub password: Limiter,
+    /// Mails about registering, to one e-mail address.
     pub mail: Limiter,
+    /// Mails to set a new password, to one e-mail address: nothing else uses them up.
+    pub reset_mail: Limiter,
+    /// Invitations to one e-mail address.
+    pub invitation_mail: Limiter,
+    /// Invitations that one person sends.
+    pub inviting: Limiter,
 }
 
 /// Unknown slugs that one address may ask for.
@@ -62,6 +70,8 @@ const MISSING: &str = "60/m";
 const REGISTRATION: &str = "10/h";
 /// Mails that strangers may have sent to one e-mail address.
 const MAIL: &str = "3/h";
+/// Invitations that one person may have sent.
+const INVITING: &str = "100/h";
 
 /// `rate`, if there are limits for signing in at all.
 fn unless_off(auth: Rate, rate: &str) -> Rate {
@@ -83,7 +93,11 @@ impl Limits {
             auth: Limiter::new(auth),
             account: Limiter::of("account", auth),
             registration: Limiter::new(unless_off(auth, REGISTRATION)),
+            password: Limiter::of("account", auth),
             mail: Limiter::of("mail", unless_off(auth, MAIL)),
+            reset_mail: Limiter::of("mail", unless_off(auth, MAIL)),
+            invitation_mail: Limiter::of("mail", unless_off(auth, MAIL)),
+            inviting: Limiter::of("inviting", unless_off(auth, INVITING)),
         }
     }
 
@@ -96,7 +110,11 @@ impl Limits {
             &self.auth,
             &self.account,
             &self.registration,
+            &self.password,
             &self.mail,
+            &self.reset_mail,
+            &self.invitation_mail,
+            &self.inviting,
         ] {
             limiter.forget_idle();
         }

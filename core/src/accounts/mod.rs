@@ -189,8 +189,9 @@ impl Accounts {
         let user = user
             .filter(|user| verdict.matches && user.status == UserStatus::Active)
             .ok_or(SignInError::InvalidCredentials)?;
+        let mut user = user;
         if verdict.outdated {
-            self.upgrade_hash(&user, password).await?;
+            user.password_hash = self.upgrade_hash(&user, password).await?;
         }
         let (refresh_token, stored) = self.refresh_token();
         let refresh_expires_at = stored.expires_at;
@@ -204,15 +205,17 @@ impl Accounts {
         };
         let actor = Actor {
             user: Some(user.id),
-            name: user.email,
+            name: user.email.clone(),
             key: None,
             address: origin.address,
         };
         let mut entry = self.entry(&actor, "session.create");
         entry.object = Some(session.id.to_string());
-        self.store
-            .insert_session(&session, self.clock.now(), &entry)
-            .await?;
+        let (hash, now) = (&user.password_hash, self.clock.now());
+        let started = self.store.insert_session(&session, hash, now, &entry);
+        if !started.await? {
+            return Err(SignInError::InvalidCredentials);
+        }
         Ok(Grant {
             user: user.id,
             session: session.id,
@@ -264,13 +267,15 @@ impl Accounts {
         &self,
         user: &UserRow,
         password: &SecretString,
-    ) -> Result<(), StoreError> {
-        // Too busy now: the next time will do.
-        if let Ok(hash) = self.passwords.hash(password.clone()).await {
-            let old = &user.password_hash;
-            self.store.upgrade_hash(user.id, old, &hash).await?;
+    ) -> Result<String, StoreError> {
+        let old = &user.password_hash;
+        if let Ok(hash) = self.passwords.hash(password.clone()).await
+            && self.store.upgrade_hash(user.id, old, &hash).await?
+        {
+            return Ok(hash);
         }
-        Ok(())
+        // Too busy now, or changed meanwhile: the next time will do.
+        Ok(old.clone())
     }
 
     fn creation<'a>(&self, user: &UserRow, actor: &'a Actor) -> AuditEntry<'a> {

@@ -10,6 +10,7 @@ use tokio::sync::{OnceCell, Semaphore, oneshot};
 use zxcvbn::Score;
 
 use crate::model::{Entropy, FieldError, random_bytes};
+use crate::store::registrations::NO_PASSWORD;
 
 /// Shortest password in bytes.
 const MIN_BYTES: usize = 8;
@@ -72,6 +73,7 @@ impl Passwords {
         password: SecretString,
         stored: Option<String>,
     ) -> Result<Verdict, TooBusy> {
+        let stored = stored.filter(|stored| stored != NO_PASSWORD);
         let known = stored.is_some();
         let stored = match stored {
             Some(stored) => stored,

@@ -110,7 +110,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// Makes the account that this token from a mail verifies. Once, of however many ask.
+    /// Makes the account that this token from a mail verifies. Once, of however many ask. When others
+    /// registered with this address too, nobody's password counts: a mail lets its owner choose one.
     pub async fn verify_email(
         &self,
         token: &SecretString,
@@ -118,14 +119,13 @@ impl Accounts {
     ) -> Result<User, MailedTokenError> {
         let actor = Actor::anonymous(origin.address);
         let entry = self.entry(&actor, "user.register");
+        let digest = digest(token.expose_secret());
+        let user = UserId::random(&*self.entropy);
+        let workspace = WorkspaceId::random(&*self.entropy);
+        let reset = MailJob::ResetPassword { user }.queued(&*self.entropy, self.clock.now());
         let verified = self
             .store
-            .verify_registration(
-                &digest(token.expose_secret()),
-                UserId::random(&*self.entropy),
-                WorkspaceId::random(&*self.entropy),
-                &entry,
-            )
+            .verify_registration(&digest, user, workspace, &entry, &reset)
             .await;
         match verified {
             Ok(Some(row)) => Ok(user_of(row)),

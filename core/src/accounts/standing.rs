@@ -19,10 +19,11 @@ use crate::model::{
     UserId, UserStatus, WorkspaceId, built_in_role,
 };
 use crate::store::standings::StandingRow;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, within};
 
 /// Other nodes' changes are in force here after this time at most, and that of one query.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 const REMEMBERED: u64 = 10_000;
 /// How exactly the last use of a key is kept.
 const NOTED_FOR: Duration = Duration::from_mins(1);
@@ -120,28 +121,35 @@ impl Standings {
     ) -> Result<Option<Arc<Standing>>, AuthenticationError> {
         self.learn_of_changes().await?;
         let known = self.remembered.get(&credential);
-        let current =
-            known.filter(|standing| standing.revision == self.store.authorization.known());
+        let now = self.clock.now();
+        let is_over = |standing: &Standing| standing.ends_at.is_some_and(|end| end <= now);
+        // Refreshing moves the end of a session and makes no revision: what seems over is read again.
+        let current = known.filter(|standing| {
+            standing.revision == self.store.authorization.known() && !is_over(standing)
+        });
         let standing = match current {
             Some(standing) => Some(standing),
             None => self.read(credential).await?,
         };
-        let now = self.clock.now();
-        Ok(standing.filter(|standing| standing.ends_at.is_none_or(|end| now < end)))
+        Ok(standing.filter(|standing| !is_over(standing)))
     }
 
     async fn learn_of_changes(&self) -> Result<(), StoreError> {
         if self.is_up_to_date() {
             return Ok(());
         }
-        let _turn = self.asking.lock().await;
-        if self.is_up_to_date() {
-            return Ok(());
-        }
-        let now = self.clock.now();
-        self.store.read_revision().await?;
-        self.asked_at.store(now.as_millis(), Ordering::Release);
-        Ok(())
+        // The wait for others who ask counts too: while the database is away nobody queues up.
+        let asked = within(PATIENCE, async {
+            let _turn = self.asking.lock().await;
+            if self.is_up_to_date() {
+                return Ok(());
+            }
+            let now = self.clock.now();
+            self.store.read_revision().await?;
+            self.asked_at.store(now.as_millis(), Ordering::Release);
+            Ok(())
+        });
+        asked.await
     }
 
     fn is_up_to_date(&self) -> bool {

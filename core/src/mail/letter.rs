@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::mail::Mail;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, check_email};
 use crate::site::Site;
 
 const MAX_SHOWN_CHARS: usize = 60;
@@ -272,7 +272,9 @@ fn minute(at: Timestamp) -> String {
 fn harmless(name: &str) -> Option<String> {
     let name: String = name.chars().filter(|c| !c.is_control()).collect();
     let linked = name.contains(['/', '\\', ':'])
-        || (name.contains('.') && !name.contains('@') && !name.ends_with('.'));
+        || (name.contains('.')
+            && check_email(&name).is_err()
+            && name.find('.') != Some(name.len() - 1));
     let shown = !linked && !name.is_empty() && name.chars().count() <= MAX_SHOWN_CHARS;
     shown.then_some(name)
 }
@@ -376,6 +378,7 @@ mod tests {
             "Win at evil.example",
             "https://evil.example",
             "a/b",
+            "Claim it at evil.example @once",
             &"x".repeat(61),
         ] {
             let mail = invited(lure);

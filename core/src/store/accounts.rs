@@ -254,8 +254,8 @@ impl Store {
         user: UserId,
         old: &str,
         new: &str,
-    ) -> Result<(), StoreError> {
-        with_db!(&self.db, |pool| {
+    ) -> Result<bool, StoreError> {
+        let upgraded = with_db!(&self.db, |pool| {
             sqlx::query("UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3")
                 .bind(new)
                 .bind(user)
@@ -264,6 +264,6 @@ impl Store {
                 .await?
                 .rows_affected()
         });
-        Ok(())
+        Ok(upgraded > 0)
     }
 }

@@ -69,6 +69,7 @@ impl Store {
         entry: &AuditEntry<'_>,
     ) -> Result<bool, StoreError> {
         let revision = in_tx!(&self.db, |tx| {
+            let revision = bump_revision!(tx);
             let revoked = sqlx::query(
                 "UPDATE api_keys SET revoked_at = $1 \
                  WHERE id = $2 AND workspace_id = $3 AND revoked_at IS NULL",
@@ -83,7 +84,7 @@ impl Store {
                 return Ok(false);
             }
             record!(tx, entry);
-            bump_revision!(tx)
+            revision
         });
         self.authorization.noticed(revision);
         Ok(true)

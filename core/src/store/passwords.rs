@@ -52,6 +52,7 @@ impl Store {
     ) -> Result<Option<UserId>, StoreError> {
         let now = entry.at;
         let (revision, user) = in_tx!(&self.db, |tx| {
+            let revision = bump_revision!(tx);
             let Some(subject) = consume_token!(tx, TokenPurpose::Reset, digest, now) else {
                 return Ok(None);
             };
@@ -65,7 +66,7 @@ impl Store {
             let mut entry = entry.clone();
             entry.object = Some(user.to_string());
             record!(tx, &entry);
-            (bump_revision!(tx), user)
+            (revision, user)
         });
         self.authorization.noticed(revision);
         self.jobs_queued();

@@ -9,6 +9,9 @@ use crate::store::jobs::{NewJob, enqueue};
 use crate::store::mailed_tokens::{TokenPurpose, consume_token};
 use crate::store::{Store, StoreError, in_tx, with_db};
 
+/// In place of a hash: no password is the right one.
+pub(crate) const NO_PASSWORD: &str = "none";
+
 /// A registration as stored.
 #[derive(Clone, Debug, FromRow)]
 pub(crate) struct RegistrationRow {
@@ -103,13 +106,14 @@ impl Store {
     }
 
     /// Makes the account of the registration that this token verifies, and forgets all others of
-    /// the same address. `None` when the token is good for nothing.
+    /// the same address. If there are others, the account has no password, and `reset` is queued. `None` when the token is good for nothing.
     pub(crate) async fn verify_registration(
         &self,
         digest: &[u8],
         user: UserId,
         workspace: WorkspaceId,
         entry: &AuditEntry<'_>,
+        reset: &NewJob,
     ) -> Result<Option<UserRow>, StoreError> {
         let row = in_tx!(&self.db, |tx| {
             let now = entry.at;
@@ -127,11 +131,24 @@ impl Store {
             let Some(registration) = registration else {
                 return Ok(None);
             };
+            let rivals: i64 = sqlx::query_scalar(
+                "SELECT COUNT(*) FROM registrations WHERE email_key = $1 AND expires_at > $2",
+            )
+            .bind(&registration.email_key)
+            .bind(now)
+            .fetch_one(&mut *tx)
+            .await?;
+            let contested = rivals > 1;
             let row = UserRow {
                 id: user,
                 email: registration.email,
                 name: registration.name,
-                password_hash: registration.password_hash,
+                // Whose password it is cannot be told: the owner of the address chooses a new one.
+                password_hash: if contested {
+                    NO_PASSWORD.to_owned()
+                } else {
+                    registration.password_hash
+                },
                 role: InstanceRole::User,
                 status: UserStatus::Active,
                 created_at: now,
@@ -145,8 +162,12 @@ impl Store {
             entry.object = Some(row.id.to_string());
             entry.details = serde_json::json!({ "email": row.email });
             record!(tx, &entry);
+            if contested {
+                enqueue!(tx, reset);
+            }
             row
         });
+        self.jobs_queued();
         Ok(Some(row))
     }
 }

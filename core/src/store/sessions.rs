@@ -97,13 +97,29 @@ macro_rules! end_sessions {
 pub(crate) use end_sessions;
 
 impl Store {
+    /// Starts a session, if the user still has this password hash and is active. Returns whether it did.
     pub(crate) async fn insert_session(
         &self,
         session: &NewSession,
+        password_hash: &str,
         now: Timestamp,
         entry: &AuditEntry<'_>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         in_tx!(&self.db, |tx| {
+            // Hashing took a while: a reset or a suspension since then counts. Both write this row
+            // first, so one waits for the other.
+            let unchanged = sqlx::query(
+                "UPDATE users SET updated_at = updated_at \
+                 WHERE id = $1 AND password_hash = $2 AND status = 'active'",
+            )
+            .bind(session.user)
+            .bind(password_hash)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if unchanged == 0 {
+                return Ok(false);
+            }
             sqlx::query(
                 "INSERT INTO sessions (id, user_id, created_at, expires_at, client, address) \
                  VALUES ($1, $2, $3, $4, $5, $6)",
@@ -119,7 +135,7 @@ impl Store {
             insert_token!(tx, session.id, session.token, now);
             record!(tx, entry);
         });
-        Ok(())
+        Ok(true)
     }
 
     /// Sessions of a user that have not ended, newest first.
@@ -142,7 +158,7 @@ impl Store {
         Ok(rows)
     }
 
-    /// Whether this user has signed in from this address before and was not thrown out since.
+    /// Whether this user has signed in from this address before.
     pub(crate) async fn has_signed_in_from(
         &self,
         user: UserId,
@@ -169,12 +185,14 @@ impl Store {
         entry: &AuditEntry<'_>,
     ) -> Result<u64, StoreError> {
         let (revision, ended) = in_tx!(&self.db, |tx| {
+            // First: changes of who may do what wait for each other, and never crosswise.
+            let revision = bump_revision!(tx);
             let ended = end_sessions!(tx, user, ending, now);
             if ended == 0 {
                 return Ok(0);
             }
             record!(tx, entry);
-            (bump_revision!(tx), ended)
+            (revision, ended)
         });
         self.authorization.noticed(revision);
         Ok(ended)

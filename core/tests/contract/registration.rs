@@ -14,13 +14,15 @@ on_both_databases![
     an_account_exists_once_its_address_is_verified,
     of_fifty_parallel_verifications_one_makes_an_account,
     registering_an_address_that_has_an_account_tells_its_owner_and_changes_nothing,
-    whoever_verifies_gets_the_password_of_their_own_registration,
+    of_two_who_register_with_one_address_its_owner_chooses_the_password,
     a_registration_is_forgotten_after_a_day,
     only_whoever_may_register_does,
     a_reset_ends_every_session_and_its_token_works_once,
     of_fifty_parallel_resets_one_is_in_force,
     a_reset_token_ends_with_time_with_a_newer_one_and_with_a_changed_password,
     a_refresh_that_races_with_signing_out_leaves_no_session_alive,
+    a_sign_in_that_races_with_a_reset_leaves_no_session_alive,
+    a_session_that_is_refreshed_outlives_its_first_end,
 ];
 
 const NEW: &str = "entirely new staple";
@@ -148,7 +150,7 @@ async fn registering_an_address_that_has_an_account_tells_its_owner_and_changes_
     assert!(!mail.text.contains("token="));
 }
 
-async fn whoever_verifies_gets_the_password_of_their_own_registration(t: Installation) {
+async fn of_two_who_register_with_one_address_its_owner_chooses_the_password(t: Installation) {
     let (t, mut mails) = with_mailer(t, Manner::Send).await;
     register(&t, "eve@example.com", "what a stranger chose").await;
     let strangers = token(&next(&mut mails).await, "verify").to_owned();
@@ -157,11 +159,14 @@ async fn whoever_verifies_gets_the_password_of_their_own_registration(t: Install
     let own = token(&next(&mut mails).await, "verify").to_owned();
     assert!(verify(&t.terse, &own).await);
     assert!(!verify(&t.terse, &strangers).await);
-    sign_in(&t.terse, "eve@example.com", PASSWORD)
-        .await
-        .unwrap();
-    let stranger = sign_in(&t.terse, "eve@example.com", "what a stranger chose").await;
-    assert!(stranger.is_err());
+    for password in [PASSWORD, "what a stranger chose", "none", ""] {
+        let signed_in = sign_in(&t.terse, "eve@example.com", password).await;
+        assert!(signed_in.is_err(), "{password}");
+    }
+    let mail = next(&mut mails).await;
+    assert_eq!(mail.to, "eve@example.com");
+    assert!(reset(&t.terse, token(&mail, "reset"), NEW).await);
+    sign_in(&t.terse, "eve@example.com", NEW).await.unwrap();
 }
 
 async fn a_registration_is_forgotten_after_a_day(t: Installation) {
@@ -352,4 +357,51 @@ async fn a_refresh_that_races_with_signing_out_leaves_no_session_alive(t: Instal
             assert!(accounts.refresh(token, &Origin::default()).await.is_err());
         }
     }
+}
+
+async fn a_sign_in_that_races_with_a_reset_leaves_no_session_alive(t: Installation) {
+    let (t, mut mails) = with_mailer(t, Manner::Send).await;
+    let mut password = PASSWORD.to_owned();
+    for round in 0..8 {
+        let accounts = t.terse.accounts();
+        accounts
+            .forgot_password("ada@example.com", true)
+            .await
+            .unwrap();
+        let mail = loop {
+            let mail = next(&mut mails).await;
+            if mail.text.contains("token=") {
+                break mail;
+            }
+        };
+        let thieves: Vec<_> = (0..6)
+            .map(|_| {
+                let (terse, password) = (t.terse.clone(), password.clone());
+                tokio::spawn(async move { sign_in(&terse, "ada@example.com", &password).await })
+            })
+            .collect();
+        password = format!("{NEW} {round}");
+        assert!(reset(&t.terse, token(&mail, "reset"), &password).await);
+        for thief in thieves {
+            if let Ok(grant) = thief.await.unwrap() {
+                assert!(!is_alive(&t.terse, &grant).await, "round {round}");
+            }
+        }
+    }
+}
+
+async fn a_session_that_is_refreshed_outlives_its_first_end(t: Installation) {
+    use secrecy::ExposeSecret as _;
+    let grant = sign_in(&t.terse, "ada@example.com", PASSWORD)
+        .await
+        .unwrap();
+    assert!(is_alive(&t.terse, &grant).await);
+    t.clock.advance(Duration::from_hours(20 * 24));
+    let accounts = t.terse.accounts();
+    let token = grant.refresh_token.expose_secret();
+    accounts.refresh(token, &Origin::default()).await.unwrap();
+    t.clock.advance(Duration::from_hours(20 * 24));
+    assert!(is_alive(&t.terse, &grant).await);
+    t.clock.advance(Duration::from_hours(20 * 24));
+    assert!(!is_alive(&t.terse, &grant).await);
 }

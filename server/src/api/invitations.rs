@@ -92,10 +92,16 @@ impl InvitationsApi {
         body: Body<NewInvitationBody>,
     ) -> Result<Created, Problem> {
         let address = body.0.email.trim().to_ascii_lowercase();
-        if let Err(limited) = app.limits.mail.check(LimitKey::of_name(&address)) {
-            app.metrics.limited_api.up();
-            return Err(Problem::limited(&limited));
-        }
+        let sender = LimitKey::of_name(&caller.0.user.to_string());
+        let limits = &app.limits;
+        limits
+            .inviting
+            .check(sender)
+            .and_then(|()| limits.invitation_mail.check(LimitKey::of_name(&address)))
+            .map_err(|limited| {
+                app.metrics.limited_api.up();
+                Problem::limited(&limited)
+            })?;
         let workspaces = app.terse.workspaces();
         let made = workspaces
             .invite(&caller.0, &caller.0.actor(), &body.0.email, &body.0.role)

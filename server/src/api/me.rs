@@ -126,8 +126,8 @@ impl MeApi {
         body: Body<PasswordChange>,
     ) -> Result<Changed, Problem> {
         // Whoever stole a session could guess the password here.
-        let account = LimitKey::of_name(&caller.0.email.to_ascii_lowercase());
-        if let Err(limited) = app.limits.account.check(account) {
+        let account = LimitKey::of_name(&caller.0.user.to_string());
+        if let Err(limited) = app.limits.password.check(account) {
             app.metrics.limited_auth.up();
             return Err(Problem::limited(&limited));
         }

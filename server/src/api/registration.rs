@@ -15,7 +15,7 @@ use crate::api::schema::Optional;
 use crate::api::security::origin;
 use crate::app::App;
 use crate::chain::client;
-use crate::limits::LimitKey;
+use crate::limits::{LimitKey, Limiter};
 use crate::problem::Problem;
 
 pub struct RegistrationApi;
@@ -86,14 +86,19 @@ fn on_its_way() -> OnItsWay {
 }
 
 /// Strangers cause a mail to `email`: within limits.
-fn may_cause_mail(app: &App, request: &Request, email: &str) -> Result<bool, Problem> {
+fn may_cause_mail(
+    app: &App,
+    request: &Request,
+    mails: &Limiter,
+    email: &str,
+) -> Result<bool, Problem> {
     if let Err(limited) = app.limits.registration.check(client(request).into()) {
         app.metrics.limited_auth.up();
         return Err(Problem::limited(&limited));
     }
     // Who has enough mails gets no more, and nobody is told: the answer stays the same.
     let address = LimitKey::of_name(&email.trim().to_ascii_lowercase());
-    Ok(app.limits.mail.check(address).is_ok())
+    Ok(mails.check(address).is_ok())
 }
 
 #[OpenApi(tag = "Tag::Auth")]
@@ -108,7 +113,7 @@ impl RegistrationApi {
         request: &Request,
         body: Body<RegistrationBody>,
     ) -> Result<OnItsWay, Problem> {
-        let mail = may_cause_mail(&app, request, &body.0.email)?;
+        let mail = may_cause_mail(&app, request, &app.limits.mail, &body.0.email)?;
         let new = NewRegistration {
             email: body.0.email,
             password: body.0.password.into(),
@@ -151,7 +156,7 @@ impl RegistrationApi {
         request: &Request,
         body: Body<EmailBody>,
     ) -> Result<OnItsWay, Problem> {
-        let mail = may_cause_mail(&app, request, &body.0.email)?;
+        let mail = may_cause_mail(&app, request, &app.limits.mail, &body.0.email)?;
         let accounts = app.terse.accounts();
         accounts.resend_verification(&body.0.email, mail).await?;
         Ok(on_its_way())
@@ -169,7 +174,7 @@ impl RegistrationApi {
         request: &Request,
         body: Body<EmailBody>,
     ) -> Result<OnItsWay, Problem> {
-        let mail = may_cause_mail(&app, request, &body.0.email)?;
+        let mail = may_cause_mail(&app, request, &app.limits.reset_mail, &body.0.email)?;
         let accounts = app.terse.accounts();
         accounts.forgot_password(&body.0.email, mail).await?;
         Ok(on_its_way())

@@ -7,7 +7,7 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use terse_core::accounts::{UserChanges, UserFilter, read_role};
-use terse_core::model::{FieldError, NewUser, User, UserId};
+use terse_core::model::{FieldError, InstanceRole, NewUser, Principal, User, UserId};
 use terse_core::workspaces::Legacy;
 
 use crate::api::body::Body;
@@ -119,6 +119,7 @@ impl UsersApi {
         body: Body<NewUserBody>,
     ) -> Result<Created, Problem> {
         let role = read_role(&body.0.role).map_err(|error| Problem::refused([error]))?;
+        touch(&caller.0, role)?;
         let new = NewUser {
             email: body.0.email,
             password: body.0.password.into(),
@@ -160,9 +161,12 @@ impl UsersApi {
             status: body.0.status,
         };
         let accounts = app.terse.accounts();
-        let user = accounts
-            .update_user(user_id(&id)?, changes, &caller.0.actor())
-            .await?;
+        let id = user_id(&id)?;
+        touch(&caller.0, accounts.user(id).await?.role)?;
+        if changes.role.as_deref() == Some("admin") {
+            touch(&caller.0, InstanceRole::Admin)?;
+        }
+        let user = accounts.update_user(id, changes, &caller.0.actor()).await?;
         Ok(Json(user.into()))
     }
 
@@ -184,6 +188,7 @@ impl UsersApi {
         let user = user_id(&id)?;
         let legacy = legacy(links.0.as_deref(), to.0.as_deref(), caller.0.user)
             .map_err(|error| Problem::refused([error]))?;
+        touch(&caller.0, app.terse.accounts().user(user).await?.role)?;
         let workspaces = app.terse.workspaces();
         workspaces
             .delete_user(user, legacy, &caller.0.actor())
@@ -209,6 +214,21 @@ fn legacy(links: Option<&str>, to: Option<&str>, caller: UserId) -> Result<Legac
             "links_unknown",
             "must be transfer or delete",
         )),
+    }
+}
+
+/// Nobody makes, changes or deletes an account that may do more than they may themselves: a key that
+/// manages users is no key to everything.
+fn touch(caller: &Principal, role: InstanceRole) -> Result<(), Problem> {
+    let enough = caller.on_instance.covers(role.permissions())
+        && caller.permissions.covers(role.permissions_everywhere());
+    if enough {
+        Ok(())
+    } else {
+        Err(Problem::forbidden(
+            "forbidden",
+            "Accounts of administrators need all that an administrator may do.",
+        ))
     }
 }
 

@@ -168,3 +168,29 @@ fn each_key_has_its_own_allowance_and_the_sessions_of_a_person_share_one() {
     let shared = until_limited(&other.token) + until_limited(&ada.token);
     assert!((7..=9).contains(&shared), "{shared}");
 }
+
+#[test]
+fn a_key_that_manages_users_is_no_key_to_everything() {
+    let server = Server::shared();
+    let root = server.person("keys-managing@example.com", "admin");
+    let (key, _) = root.key(&["users:manage"]);
+    let program = server.holder(&key);
+    let new = |email: &str, role: &str| json!({"email": email, "password": PASSWORD, "role": role});
+    program
+        .post("/users", &new("keys-boss@example.com", "admin"))
+        .problem_code(403, "forbidden");
+    let user = program.post("/users", &new("keys-clerk@example.com", "user"));
+    let user = user.expect(201).json();
+    let clerk = format!("/users/{}", user["id"].as_str().unwrap());
+    program.patch(&clerk, &json!({"name": "Clerk"})).expect(200);
+    program
+        .patch(&clerk, &json!({"role": "admin"}))
+        .problem_code(403, "forbidden");
+    let boss = format!("/users/{}", root.id);
+    program
+        .patch(&boss, &json!({"status": "suspended"}))
+        .problem(403);
+    program.delete(&boss).problem(403);
+    root.get("/users").expect(200);
+    program.delete(&clerk).expect(204);
+}
