@@ -9,6 +9,7 @@ mod common;
 mod jobs;
 mod outbox;
 mod post_office;
+mod registration;
 mod smtp;
 
 use serde_json::Value;
