@@ -1,8 +1,6 @@
 //! Reading the audit log: who did what to what, when, and from where.
 
-use std::sync::Arc;
-
-use crate::model::{ApiKeyId, Clock, FieldError, Page, Timestamp, UserId, WorkspaceId};
+use crate::model::{ApiKeyId, FieldError, Page, Timestamp, UserId, WorkspaceId};
 use crate::paging;
 use crate::store::audit::{AuditRow, AuditSelection};
 use crate::store::{Store, StoreError};
@@ -13,7 +11,6 @@ const MAX_FILTER_CHARS: usize = 100;
 #[derive(Clone, Debug)]
 pub struct AuditLog {
     store: Store,
-    clock: Arc<dyn Clock>,
 }
 
 /// Which entries a page shows.
@@ -60,8 +57,8 @@ pub enum AuditError {
 }
 
 impl AuditLog {
-    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
     }
 
     /// A page of the entries of one workspace, or of the whole instance, newest first.
@@ -74,11 +71,6 @@ impl AuditLog {
         selection.workspace = workspace;
         let rows = self.store.audit_log(&selection).await?;
         Ok(paging::page(rows, limit, shown, |row| row.id.to_string()))
-    }
-
-    /// The clock that entries are dated by.
-    pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
     }
 }
 

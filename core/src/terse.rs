@@ -414,7 +414,7 @@ impl TerseBuilder {
                 Arc::clone(&entropy),
             ),
             accounts: Accounts::new(store.clone(), Arc::clone(&clock), entropy),
-            audit: AuditLog::new(store.clone(), Arc::clone(&clock)),
+            audit: AuditLog::new(store.clone()),
             analytics: Analytics::new(store.clone(), Arc::clone(&capture), Arc::clone(&clock)),
             redirector: Redirector {
                 site,

@@ -108,7 +108,8 @@ async fn verify_address(
         Ok(user) => {
             let body = format!(
                 "<p>Your account <strong>{}</strong> is ready. Sign in with the password that you chose: \
-                 <a href=\"/docs\">open the API</a> and press Authorize.</p>",
+                 <a href=\"/docs\">open the API</a> and press Authorize. If a second mail asks you to choose a \
+                 password, somebody else registered with your address too: do that first.</p>",
                 escape(&user.email)
             );
             shown(StatusCode::OK, "Welcome", &body)

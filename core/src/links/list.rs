@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::links::LinkError;
 use crate::model::{FieldError, LinkFilter, LinkId, LinkStatus, Timestamp};
+use crate::paging;
 use crate::store::links::{LinkColumn, LinkOrder, LinkRow, LinkSelection, SortValue};
 
-const DEFAULT_LIMIT: i64 = 50;
-const MAX_LIMIT: i64 = 200;
 const MAX_SEARCH_CHARS: usize = 255;
 
 /// Where a page begins, as the client carries it: meaningful only with the same order.
@@ -31,14 +30,10 @@ impl ListQuery {
     pub(super) fn parse(filter: LinkFilter, now: Timestamp) -> Result<Self, LinkError> {
         let mut refused = Vec::new();
         let mut keep = |error: FieldError| refused.push(error);
-        let limit = filter.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            keep(FieldError::new(
-                "limit",
-                "limit_out_of_range",
-                "must be from 1 to 200",
-            ));
-        }
+        let limit = paging::limit(filter.limit).unwrap_or_else(|error| {
+            keep(error);
+            1
+        });
         let (column, sort) = column(filter.sort.as_deref()).unwrap_or_else(|error| {
             keep(error);
             (LinkColumn::CreatedAt, "created_at")
@@ -81,12 +76,11 @@ impl ListQuery {
                     descending,
                     after,
                 },
-                // One more than the page shows whether another follows.
-                limit: limit + 1,
+                limit: paging::one_more(limit),
                 now,
             },
             sort,
-            limit: usize::try_from(limit).unwrap_or(1),
+            limit,
         })
     }
 

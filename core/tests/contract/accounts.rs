@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 use terse_core::accounts::{AccountError, AuthenticationError, RefreshError, SignInError};
 use terse_core::model::{Actor, InstanceRole, NewUser, Origin};
 
-use crate::fixture::{Installation, PASSWORD, on_both_databases};
+use crate::fixture::{Installation, PASSWORD, builder, on_both_databases};
 
 on_both_databases![
     a_user_signs_in_with_the_address_in_any_case,
@@ -14,6 +16,8 @@ on_both_databases![
     of_fifty_parallel_first_administrators_none_is_made_beside_a_user,
     bad_accounts_are_refused_by_field,
     an_address_that_no_account_can_have_signs_nobody_in,
+    a_hash_made_with_less_work_is_upgraded_when_its_owner_signs_in,
+    a_session_ended_on_one_node_is_out_on_another_within_half_a_second,
 ];
 
 async fn a_user_signs_in_with_the_address_in_any_case(t: Installation) {
@@ -213,4 +217,61 @@ async fn an_address_that_no_account_can_have_signs_nobody_in(t: Installation) {
             "{email:?}: {refused:?}"
         );
     }
+}
+
+async fn a_hash_made_with_less_work_is_upgraded_when_its_owner_signs_in(t: Installation) {
+    use argon2::password_hash::PasswordHasher as _;
+    // Longer than what other algorithms look at.
+    let password = format!("{}a", "correct horse battery ".repeat(4));
+    let params = argon2::Params::new(8_192, 1, 1, None).unwrap();
+    let weak = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let hash: argon2::password_hash::phc::PasswordHash = weak
+        .hash_password_with_salt(password.as_bytes(), b"sixteen bytes of")
+        .unwrap();
+    let statement = format!("UPDATE users SET password_hash = '{hash}'");
+    t.sql(statement.leak()).await;
+    let accounts = t.terse.accounts();
+    let sign_in = async |password: &str| {
+        let password = SecretString::from(password);
+        let origin = Origin::default();
+        accounts
+            .sign_in("ada@example.com", &password, &origin)
+            .await
+    };
+    let upgraded =
+        "SELECT COUNT(*) FROM users WHERE password_hash LIKE '$argon2id$v=19$m=19456,t=2,p=1$%'";
+    let other_end = format!("{}b", &password[..password.len() - 1]);
+    assert!(sign_in(&other_end).await.is_err());
+    assert_eq!(t.number(upgraded).await, 0);
+    sign_in(&password).await.unwrap();
+    assert_eq!(t.number(upgraded).await, 1);
+    sign_in(&password).await.unwrap();
+    assert!(sign_in(&other_end).await.is_err());
+}
+
+async fn a_session_ended_on_one_node_is_out_on_another_within_half_a_second(t: Installation) {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = builder(&elsewhere, &t.database, &t.clock)
+        .open()
+        .await
+        .unwrap();
+    let password = SecretString::from(PASSWORD);
+    let grant = t
+        .terse
+        .accounts()
+        .sign_in("ada@example.com", &password, &Origin::default())
+        .await
+        .unwrap();
+    let (session, user) = (grant.session, grant.user);
+    let here = async || t.terse.accounts().authenticate(session, user, None).await;
+    let there = async || other.accounts().authenticate(session, user, None).await;
+    here().await.unwrap();
+    there().await.unwrap();
+    let actor = Actor::system();
+    let ended = t.terse.accounts().end_session(user, session, &actor).await;
+    assert!(ended.unwrap());
+    assert!(here().await.is_err(), "at once on the same node");
+    t.clock.advance(Duration::from_millis(500));
+    assert!(there().await.is_err());
+    other.close().await;
 }

@@ -88,7 +88,7 @@ impl AuditApi {
         &self,
         app: Data<&Arc<App>>,
         caller: Caller,
-        id: Path<String>,
+        #[oai(name = "id")] _id: Path<String>,
         /// Who did it
         user_id: Query<Option<String>>,
         /// As in `link.create`, or only the first part, as in `link`
@@ -105,7 +105,6 @@ impl AuditApi {
         cursor: Query<Option<String>>,
     ) -> Result<Json<AuditPage>, Problem> {
         // The caller acts in the workspace of the path.
-        drop(id);
         let asked = [
             user_id.0, action.0, object.0, from.0, to.0, limit.0, cursor.0,
         ];
