@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::capture::Capture;
 use crate::classify::{Facts, Kind, Reason};
-use crate::model::{Clock, FieldError, LinkId, Timestamp, WorkspaceId};
+use crate::model::{Clock, Fact, FieldError, LinkId, Timestamp, WorkspaceId};
 use crate::store::{Store, StoreError};
 use calendar::Calendar;
 use query::Question;
@@ -72,16 +72,14 @@ pub struct RecordedClick {
     pub reason: Reason,
     /// Which stream and which of its records: unique, and the order among equal times.
     pub position: (i64, i64),
-    pub browser: String,
-    pub os: String,
-    pub device: String,
-    pub language: String,
-    pub referrer: String,
-    pub utm_source: String,
-    pub utm_medium: String,
-    pub utm_campaign: String,
-    pub utm_term: String,
-    pub utm_content: String,
+    facts: [String; Fact::ALL.len()],
+}
+
+impl RecordedClick {
+    /// The value of a fact. Empty text: unknown.
+    pub fn fact(&self, fact: Fact) -> &str {
+        &self.facts[fact.index()]
+    }
 }
 
 /// Why a question was not answered.
@@ -222,15 +220,6 @@ fn recorded(row: &crate::store::click_reports::ClickRow) -> RecordedClick {
         kind: Kind::from_code(row.kind),
         reason: Reason::from_code(row.reason),
         position: (row.stream, row.seq),
-        browser: facts.browser.to_owned(),
-        os: facts.os.to_owned(),
-        device: facts.device.to_owned(),
-        language: facts.language.to_owned(),
-        referrer: facts.referrer.to_owned(),
-        utm_source: facts.utm_source.to_owned(),
-        utm_medium: facts.utm_medium.to_owned(),
-        utm_campaign: facts.utm_campaign.to_owned(),
-        utm_term: facts.utm_term.to_owned(),
-        utm_content: facts.utm_content.to_owned(),
+        facts: Fact::ALL.map(|fact| facts.get(fact).to_owned()),
     }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use moka::sync::Cache;
 use woothee::parser::{Parser, WootheeResult};
 
-use crate::classify::facts::{Tag, push_fact};
+use crate::classify::facts::push_fact;
 use crate::classify::known::{CRAWLERS, HEADLESS, PREVIEWS, TOOLS};
 use crate::classify::{Kind, Reason};
+use crate::model::Fact;
 
 // Longer ones are nobody's browser; the rest of them is not looked at.
 const MAX_AGENT_BYTES: usize = 1_024;
@@ -118,9 +119,9 @@ impl Agent {
             ("", os(&lower, parsed.as_ref()), "other")
         };
         let mut facts = Vec::new();
-        push_fact(&mut facts, Tag::Browser, browser.as_bytes());
-        push_fact(&mut facts, Tag::Os, os.as_bytes());
-        push_fact(&mut facts, Tag::Device, device.as_bytes());
+        push_fact(&mut facts, Fact::Browser, browser.as_bytes());
+        push_fact(&mut facts, Fact::Os, os.as_bytes());
+        push_fact(&mut facts, Fact::Device, device.as_bytes());
         Self {
             kind,
             reason,

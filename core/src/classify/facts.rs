@@ -5,41 +5,15 @@
 
 use crate::classify::source;
 use crate::classify::{Agent, RequestFacts};
+use crate::model::Fact;
 
 /// Longest value in bytes.
 pub(super) const MAX_VALUE_BYTES: usize = 255;
 
-/// What a value is. The numbers are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Tag {
-    Browser = 1,
-    Os = 2,
-    Device = 3,
-    Language = 4,
-    Referrer = 5,
-    UtmSource = 6,
-    UtmMedium = 7,
-    UtmCampaign = 8,
-    UtmTerm = 9,
-    UtmContent = 10,
-}
-
-/// Facts read back. Empty text: unknown.
+/// Facts read back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts<'a> {
-    pub browser: &'a str,
-    pub os: &'a str,
-    pub device: &'a str,
-    /// ISO 639 code.
-    pub language: &'a str,
-    /// Host without `www.`.
-    pub referrer: &'a str,
-    pub utm_source: &'a str,
-    pub utm_medium: &'a str,
-    pub utm_campaign: &'a str,
-    pub utm_term: &'a str,
-    pub utm_content: &'a str,
+    values: [&'a str; Fact::ALL.len()],
 }
 
 /// The bytes are no list of facts.
@@ -51,21 +25,21 @@ pub struct MalformedFacts;
 pub fn encode_facts(agent: &Agent, facts: &RequestFacts<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&agent.facts);
     if let Some(language) = source::language(facts.accept_language) {
-        push_fact(out, Tag::Language, &language);
+        push_fact(out, Fact::Language, &language);
     }
-    source::referrer(facts.referer, |host| push_fact(out, Tag::Referrer, host));
+    source::referrer(facts.referer, |host| push_fact(out, Fact::Referrer, host));
     if let Some(query) = facts.query {
-        source::utm(query, |tag, value| push_fact(out, tag, value));
+        source::utm(query, |fact, value| push_fact(out, fact, value));
     }
 }
 
 /// Appends one fact; an empty one is left out.
-pub(super) fn push_fact(out: &mut Vec<u8>, tag: Tag, value: &[u8]) {
+pub(super) fn push_fact(out: &mut Vec<u8>, fact: Fact, value: &[u8]) {
     let value = &value[..value.len().min(MAX_VALUE_BYTES)];
     if value.is_empty() {
         return;
     }
-    out.push(tag as u8);
+    out.push(fact as u8);
     out.push(u8::try_from(value.len()).unwrap_or(u8::MAX));
     out.extend_from_slice(value);
 }
@@ -79,8 +53,8 @@ impl<'a> Facts<'a> {
                 .split_at_checked(usize::from(*len))
                 .ok_or(MalformedFacts)?;
             let value = std::str::from_utf8(value).map_err(|_| MalformedFacts)?;
-            if let Some(slot) = facts.slot(*tag) {
-                *slot = value;
+            if let Some(fact) = Fact::from_number(*tag) {
+                facts.values[fact.index()] = value;
             }
             bytes = rest;
         }
@@ -91,20 +65,9 @@ impl<'a> Facts<'a> {
         }
     }
 
-    fn slot(&mut self, tag: u8) -> Option<&mut &'a str> {
-        Some(match tag {
-            1 => &mut self.browser,
-            2 => &mut self.os,
-            3 => &mut self.device,
-            4 => &mut self.language,
-            5 => &mut self.referrer,
-            6 => &mut self.utm_source,
-            7 => &mut self.utm_medium,
-            8 => &mut self.utm_campaign,
-            9 => &mut self.utm_term,
-            10 => &mut self.utm_content,
-            _ => return None,
-        })
+    /// The value of a fact. Empty text: unknown.
+    pub fn get(&self, fact: Fact) -> &'a str {
+        self.values[fact.index()]
     }
 }
 
@@ -144,19 +107,19 @@ mod tests {
             ..PLAIN
         });
         let facts = Facts::decode(&bytes).unwrap();
-        assert_eq!(
-            facts,
-            Facts {
-                browser: "Firefox",
-                os: "Linux",
-                device: "desktop",
-                language: "de",
-                referrer: "news.example",
-                utm_source: "news letter",
-                utm_content: "a b",
-                ..Facts::default()
-            }
-        );
+        let known = [
+            (Fact::Browser, "Firefox"),
+            (Fact::Os, "Linux"),
+            (Fact::Device, "desktop"),
+            (Fact::Language, "de"),
+            (Fact::Referrer, "news.example"),
+            (Fact::UtmSource, "news letter"),
+            (Fact::UtmContent, "a b"),
+        ];
+        for fact in Fact::ALL {
+            let known = known.iter().find(|(of, _)| *of == fact);
+            assert_eq!(facts.get(fact), known.map_or("", |(_, value)| value));
+        }
     }
 
     proptest! {
@@ -173,7 +136,7 @@ mod tests {
             });
             prop_assert!(bytes.len() <= 2_000);
             let facts = Facts::decode(&bytes).unwrap();
-            prop_assert!(!facts.utm_source.chars().any(char::is_control));
+            prop_assert!(!facts.get(Fact::UtmSource).chars().any(char::is_control));
         }
 
         #[test]

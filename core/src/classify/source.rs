@@ -2,7 +2,8 @@
 
 use percent_encoding::percent_decode;
 
-use crate::classify::facts::{MAX_VALUE_BYTES, Tag};
+use crate::classify::facts::MAX_VALUE_BYTES;
+use crate::model::Fact;
 
 /// Whether one of the purpose headers says that nobody looks yet (`prefetch`, `prefetch;prerender`, `preview`).
 pub(super) fn is_prefetch(purpose: &[u8]) -> bool {
@@ -89,13 +90,13 @@ fn strip_prefix_ignoring_case<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [
 }
 
 /// Hands over each campaign parameter of a query, once, decoded.
-pub(super) fn utm(query: &str, mut take: impl FnMut(Tag, &[u8])) {
-    const NAMES: [(&str, Tag); 5] = [
-        ("source", Tag::UtmSource),
-        ("medium", Tag::UtmMedium),
-        ("campaign", Tag::UtmCampaign),
-        ("term", Tag::UtmTerm),
-        ("content", Tag::UtmContent),
+pub(super) fn utm(query: &str, mut take: impl FnMut(Fact, &[u8])) {
+    const NAMES: [(&str, Fact); 5] = [
+        ("source", Fact::UtmSource),
+        ("medium", Fact::UtmMedium),
+        ("campaign", Fact::UtmCampaign),
+        ("term", Fact::UtmTerm),
+        ("content", Fact::UtmContent),
     ];
     if !query.contains("utm_") {
         return;

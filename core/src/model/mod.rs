@@ -2,6 +2,7 @@
 
 mod account;
 mod actor;
+mod dimension;
 mod email;
 mod entropy;
 mod field_error;
@@ -18,6 +19,7 @@ pub use account::{
     Credential, FirstAdmin, Grant, InstanceRole, NewUser, Principal, User, UserStatus,
 };
 pub use actor::{Actor, Origin};
+pub use dimension::{Dimension, Fact, UnknownDimension};
 pub(crate) use email::{check_email, email_key};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy, random_bytes};
 pub use field_error::FieldError;

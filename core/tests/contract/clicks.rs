@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use terse_core::classify::{Kind, Reason, RequestFacts};
-use terse_core::model::Timestamp;
+use terse_core::model::{Fact, Timestamp};
 
 use crate::fixture::{HOST, Installation, on_both_databases, person, person_at};
 
@@ -37,18 +37,18 @@ async fn every_redirect_becomes_one_click_with_its_facts(t: Installation) {
     assert_eq!((click.kind, click.reason), (Kind::Human, Reason::Browser));
     assert_eq!(
         (
-            click.browser.as_str(),
-            click.os.as_str(),
-            click.device.as_str()
+            click.fact(Fact::Browser),
+            click.fact(Fact::Os),
+            click.fact(Fact::Device)
         ),
         ("Chrome", "Windows", "desktop")
     );
     assert_eq!(
-        (click.language.as_str(), click.referrer.as_str()),
+        (click.fact(Fact::Language), click.fact(Fact::Referrer)),
         ("en", "news.example")
     );
     assert_eq!(
-        (click.utm_source.as_str(), click.utm_content.as_str()),
+        (click.fact(Fact::UtmSource), click.fact(Fact::UtmContent)),
         ("mail", "42")
     );
     let read = t.terse.links().get(&t.workspace, link.id).await.unwrap();
@@ -142,9 +142,9 @@ async fn fifty_parallel_visitors_lose_and_double_nothing(t: Installation) {
         after = Some((last.at, last.position));
         for click in &page {
             assert!(
-                seen.insert(click.utm_content.clone()),
+                seen.insert(click.fact(Fact::UtmContent).to_owned()),
                 "twice: {}",
-                click.utm_content
+                click.fact(Fact::UtmContent)
             );
         }
     }

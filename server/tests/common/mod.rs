@@ -9,6 +9,7 @@ use reqwest::blocking::Client;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use terse_core::Terse;
+use terse_core::model::Fact;
 use terse_core::model::Origin;
 
 pub(crate) const EMAIL: &str = "admin@example.com";
@@ -361,7 +362,10 @@ impl Node {
                     .unwrap();
                 let Some(last) = page.last() else { break };
                 after = Some((last.at, last.position));
-                ids.extend(page.into_iter().map(|click| click.utm_content));
+                ids.extend(
+                    page.into_iter()
+                        .map(|click| click.fact(Fact::UtmContent).to_owned()),
+                );
             }
             terse.close().await;
             ids
