@@ -160,13 +160,10 @@ async fn visit_share(
         // A hundred thousand visitors.
         let host = u32::try_from(random.below(100_000))?;
         let facts = RequestFacts {
-            head: false,
-            client: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | host)),
-            query: None,
             user_agent: agents[random.below(agents.len())].as_bytes(),
             accept_language: b"en-US,en;q=0.9",
             referer: b"https://news.example/today",
-            purpose: b"",
+            ..RequestFacts::of(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | host)))
         };
         let path = &paths[random.below(paths.len())];
         let answer = terse.resolve("localhost", path, &facts).await?;

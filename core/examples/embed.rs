@@ -89,12 +89,9 @@ async fn answer(
     };
     let facts = RequestFacts {
         head: request.method() == hyper::Method::HEAD,
-        client: peer.ip(),
         query: request.uri().query(),
         user_agent: header(USER_AGENT),
-        accept_language: b"",
-        referer: b"",
-        purpose: b"",
+        ..RequestFacts::of(peer.ip())
     };
     let host = std::str::from_utf8(header(HOST)).unwrap_or_default();
     match terse.resolve(host, path, &facts).await {

@@ -35,6 +35,7 @@ pub mod links;
 pub mod mail;
 pub mod model;
 mod paging;
+pub mod place;
 mod redirect;
 mod resolver;
 mod site;

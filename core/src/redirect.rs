@@ -7,9 +7,11 @@ use bytes::Bytes;
 use crate::capture::{Capture, SlotOutcome};
 use crate::classify::{
     Agent, Agents, Classified, Kind, RequestFacts, classify, encode_facts, visitor_hash,
+    without_qr_mark,
 };
 use crate::click::ClickHead;
 use crate::model::{Clock, LinkState, RedirectStatus, Timestamp, slug_from_path};
+use crate::place::PlaceFinder;
 use crate::resolver::{Destination, Resolver};
 use crate::site::Site;
 use crate::visitor_salts::VisitorSalts;
@@ -78,6 +80,7 @@ pub(crate) struct Redirector {
     pub(crate) site: Arc<Site>,
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) agents: Agents,
+    pub(crate) places: PlaceFinder,
     pub(crate) salts: Arc<VisitorSalts>,
     pub(crate) capture: Arc<Capture>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -245,7 +248,9 @@ impl Redirector {
         };
         let mut payload = Vec::with_capacity(256);
         head.encode(&mut payload);
-        encode_facts(agent, facts, &mut payload);
+        self.places.with(facts.client, facts.place, |place| {
+            encode_facts(agent, facts, place, &mut payload);
+        });
         (classified, payload)
     }
 }
@@ -254,7 +259,10 @@ impl Redirector {
 fn redirect(destination: &Destination, query: Option<&str>) -> Option<Redirect> {
     let location = match query {
         Some(query) if destination.forward_query && !query.is_empty() => {
-            Bytes::from(destination.target.with_query(query).ok()?)
+            match &*without_qr_mark(query) {
+                "" => destination.location.clone(),
+                query => Bytes::from(destination.target.with_query(query).ok()?),
+            }
         }
         _ => destination.location.clone(),
     };

@@ -15,6 +15,7 @@ use crate::jobs::{Jobs, Worker};
 use crate::links::Links;
 use crate::mail::{Mailer, Postman};
 use crate::model::{Clock, DomainId, Entropy, OsEntropy, SystemClock};
+use crate::place::{PlaceFileStatus, PlaceFinder};
 use crate::redirect::{Preview, Redirector, Resolution, ResolveError};
 use crate::resolver::Resolver;
 use crate::site::{PublicUrlError, Site};
@@ -95,6 +96,8 @@ pub struct Status {
     /// Streams that wait for a gap to be accepted.
     pub stopped_streams: u64,
     pub cached_links: u64,
+    /// `None` where no place file is configured.
+    pub place_file: Option<PlaceFileStatus>,
 }
 
 impl Terse {
@@ -166,6 +169,7 @@ impl Terse {
             skewed_clicks: progress.skewed.load(Ordering::Relaxed),
             stopped_streams: progress.stopped_streams.load(Ordering::Relaxed),
             cached_links: self.inner.resolver.cached_links(),
+            place_file: self.inner.redirector.places.status(),
         }
     }
 
@@ -225,6 +229,7 @@ pub struct TerseBuilder {
     on_unrecordable: OnUnrecordable,
     visitor_epoch: VisitorEpoch,
     slug_length: u8,
+    geoip_db: Option<PathBuf>,
     mailer: Option<Arc<dyn Mailer>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -240,6 +245,7 @@ impl Default for TerseBuilder {
             on_unrecordable: OnUnrecordable::default(),
             visitor_epoch: VisitorEpoch::default(),
             slug_length: 7,
+            geoip_db: None,
             mailer: None,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
@@ -326,6 +332,14 @@ impl TerseBuilder {
     #[must_use]
     pub fn slug_length(mut self, symbols: u8) -> Self {
         self.slug_length = symbols.clamp(4, 64);
+        self
+    }
+
+    /// The file in MaxMind's format by which visitors' addresses become places. It is read again whenever
+    /// it changes; while it is missing or damaged, clicks are counted by the last one or without a place.
+    #[must_use]
+    pub fn geoip_db(mut self, path: impl Into<PathBuf>) -> Self {
+        self.geoip_db = Some(path.into());
         self
     }
 
@@ -420,6 +434,7 @@ impl TerseBuilder {
                 site,
                 resolver: Arc::clone(&resolver),
                 agents: Agents::new(CACHED_AGENTS),
+                places: PlaceFinder::open(self.geoip_db).await,
                 salts,
                 capture: Arc::clone(&capture),
                 clock: Arc::clone(&clock),

@@ -19,13 +19,8 @@ const HOST: &str = "localhost";
 
 fn person() -> RequestFacts<'static> {
     RequestFacts {
-        head: false,
-        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        query: None,
         user_agent: b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
-        accept_language: b"",
-        referer: b"",
-        purpose: b"",
+        ..RequestFacts::of(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 }
 

@@ -9,7 +9,7 @@ const X_FORWARDED_FOR: &str = "x-forwarded-for";
 // A chain of proxies is short; whatever is longer was made up.
 const MAX_HOPS: usize = 32;
 
-/// The networks whose `X-Forwarded-For` is believed.
+/// The networks whose word about a client is believed: `X-Forwarded-For`, and where it is.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
@@ -17,6 +17,11 @@ impl TrustedProxies {
     /// Believes the proxies of these networks.
     pub fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
+    }
+
+    /// Whether what comes from `peer` comes from a trusted proxy.
+    pub fn trust(&self, peer: IpAddr) -> bool {
+        self.contains(peer.to_canonical())
     }
 
     fn contains(&self, address: IpAddr) -> bool {

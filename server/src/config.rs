@@ -112,6 +112,8 @@ pub struct Config {
     pub registration: Registration,
     /// Proxies whose word about the client is believed.
     pub trusted_proxies: TrustedProxies,
+    /// Where visitors are, by their address.
+    pub geoip_db: Option<PathBuf>,
     /// Other sites whose pages may use the API.
     pub cors_origins: AllowedOrigins,
     /// How surely clicks are recorded.

@@ -24,4 +24,5 @@ pub mod redirect;
 pub mod run;
 pub mod secrets;
 pub mod tokens;
+pub mod told_place;
 mod visitor_page;

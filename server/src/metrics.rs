@@ -216,10 +216,10 @@ fn register_status(registry: &mut Registry, status: &Status, now: Timestamp) {
         "Clicks from the future, taken as of now",
         ConstCounter::new(status.skewed_clicks),
     );
-    register_gauges(registry, status, oldest);
+    register_gauges(registry, status, oldest, now);
 }
 
-fn register_gauges(registry: &mut Registry, status: &Status, oldest: f64) {
+fn register_gauges(registry: &mut Registry, status: &Status, oldest: f64, now: Timestamp) {
     let spool = &status.spool;
     let gauges: [(&str, &str, u64); 6] = [
         (
@@ -255,6 +255,20 @@ fn register_gauges(registry: &mut Registry, status: &Status, oldest: f64) {
             help,
             ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)),
         );
+    }
+    if let Some(file) = &status.place_file {
+        registry.register(
+            "geoip_failing",
+            "1 while the place file is missing or cannot be used",
+            ConstGauge::new(i64::from(file.failing)),
+        );
+        if let Some(built_at) = file.built_at {
+            registry.register(
+                "geoip_age_seconds",
+                "Age of the place file in use, by its own word",
+                ConstGauge::new(now.since(built_at).as_secs_f64()),
+            );
+        }
     }
     registry.register(
         "spool_oldest_age_seconds",

@@ -8,12 +8,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use terse_core::classify::RequestFacts;
 use terse_core::model::RedirectStatus;
+use terse_core::place::Place;
 use terse_core::{GoneReason, Preview, Redirect, Resolution, ResolveError};
 
 use crate::app::App;
 use crate::host;
 use crate::limits::Limited;
 use crate::problem::Problem;
+use crate::told_place::ToldPlace;
 use crate::visitor_page::{escape, page, problem};
 
 /// Answers a request whose path may be a slug.
@@ -55,12 +57,14 @@ pub async fn answer(app: &App, peer: IpAddr, request: &Parts) -> Response<Bytes>
         let preview = app.terse.preview(host, path).await;
         return visit.preview(preview, client);
     }
-    let facts = facts(request, client, head);
-    let resolution = app.terse.resolve(host, path, &facts).await;
-    visit.respond(resolution, client, head)
+    let told = ToldPlace::by(peer, &app.proxies, &request.headers);
+    let facts = facts(request, client, head, told.place());
+    visit.follow(host, &facts).await
 }
 
-fn facts(request: &Parts, client: IpAddr, head: bool) -> RequestFacts<'_> {
+fn facts<'a>(request: &'a Parts, client: IpAddr, head: bool, place: Place<'a>) -> RequestFacts<'a> {
+    const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+    const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
     let headers = &request.headers;
     let bytes = |name: HeaderName| headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
     RequestFacts {
@@ -71,6 +75,9 @@ fn facts(request: &Parts, client: IpAddr, head: bool) -> RequestFacts<'_> {
         accept_language: bytes(ACCEPT_LANGUAGE),
         referer: bytes(REFERER),
         purpose: purpose(headers),
+        fetch_mode: bytes(FETCH_MODE),
+        fetch_dest: bytes(FETCH_DEST),
+        place,
     }
 }
 
@@ -94,6 +101,12 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
+    async fn follow(&self, host: &str, facts: &RequestFacts<'_>) -> Response<Bytes> {
+        let path = self.request.uri.path();
+        let resolution = self.app.terse.resolve(host, path, facts).await;
+        self.respond(resolution, facts.client, facts.head)
+    }
+
     fn respond(
         &self,
         resolution: Result<Resolution, ResolveError>,

@@ -39,7 +39,7 @@ pub fn builder(config: &Config) -> anyhow::Result<TerseBuilder> {
         None => DatabaseUrl::Sqlite(config.data_dir.join("terse.db")),
         Some(url) => url.expose_secret().parse().context("database_url")?,
     };
-    Ok(Terse::builder()
+    let builder = Terse::builder()
         .database(database)
         .public_url(&config.public_url)
         .spool_dir(config.data_dir.join("spool"))
@@ -57,7 +57,11 @@ pub fn builder(config: &Config) -> anyhow::Result<TerseBuilder> {
         .visitor_epoch(match config.visitor_epoch {
             VisitorEpoch::Month => terse_core::VisitorEpoch::Month,
             VisitorEpoch::Day => terse_core::VisitorEpoch::Day,
-        }))
+        });
+    Ok(match &config.geoip_db {
+        Some(path) => builder.geoip_db(path),
+        None => builder,
+    })
 }
 
 /// Serves the installation that `config` describes and `adapt` may change, until a signal ends it.

@@ -215,6 +215,13 @@ fn secrets_come_from_files_that_nobody_else_can_read_and_are_never_shown() {
 }
 
 #[test]
+fn places_are_looked_up_in_a_file_only_when_one_is_named() {
+    assert_eq!(with_variables(&[]).unwrap().geoip_db, None);
+    let config = with_variables(&[("TERSE_GEOIP_DB", "/var/lib/geo/city.mmdb")]).unwrap();
+    assert_eq!(config.geoip_db, Some("/var/lib/geo/city.mmdb".into()));
+}
+
+#[test]
 fn mails_come_from_the_host_that_people_know_unless_another_address_is_set() {
     for (public_url, from) in [
         ("https://Go.Example:8443", "terse@go.example"),

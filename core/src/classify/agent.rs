@@ -7,6 +7,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 use woothee::parser::{Parser, WootheeResult};
 
+use crate::classify::browser::browser;
 use crate::classify::facts::push_fact;
 use crate::classify::known::{CRAWLERS, HEADLESS, PREVIEWS, TOOLS};
 use crate::classify::{Kind, Reason};
@@ -20,8 +21,11 @@ const MAX_AGENT_BYTES: usize = 1_024;
 pub struct Agent {
     pub kind: Kind,
     pub reason: Reason,
-    /// `Chrome`, `Firefox`, `Safari`, `Edge`, `Opera`, …
+    /// `Chrome`, `Firefox`, `Safari`, `Edge`, `Opera`, … or the app whose own browser it is, as in
+    /// `Instagram`.
     pub browser: &'static str,
+    /// The browser with its major version, as in `Firefox 140`.
+    pub browser_version: Box<str>,
     /// `Windows`, `macOS`, `Linux`, `Android`, `iOS`, `ChromeOS`, …
     pub os: &'static str,
     /// `desktop`, `mobile`, `tablet`, `tv`, `other`.
@@ -106,30 +110,41 @@ impl Agent {
     /// Reads a user agent without remembering it.
     pub fn parse(user_agent: &[u8]) -> Self {
         let text = String::from_utf8_lossy(user_agent);
+        // Phones of that name are no bots, whatever the lists make of its end.
+        let text = text.replace("Cubot", "").replace("CUBOT", "");
         let lower = text.to_ascii_lowercase();
         let parsed = Parser::new().parse(&text);
         let (kind, reason) = decide(&text, &lower, parsed.as_ref());
-        let (browser, os, device) = if kind == Kind::Human {
-            (
-                browser(&lower, parsed.as_ref()),
-                os(&lower, parsed.as_ref()),
-                device(&lower, parsed.as_ref()),
-            )
-        } else {
-            ("", os(&lower, parsed.as_ref()), "other")
-        };
-        let mut facts = Vec::new();
-        push_fact(&mut facts, Fact::Browser, browser.as_bytes());
-        push_fact(&mut facts, Fact::Os, os.as_bytes());
-        push_fact(&mut facts, Fact::Device, device.as_bytes());
-        Self {
+        let mut agent = Self {
             kind,
             reason,
-            browser,
-            os,
-            device,
-            facts: facts.into(),
+            browser: "",
+            browser_version: Box::default(),
+            os: os(&lower, parsed.as_ref()),
+            device: "other",
+            facts: Box::default(),
+        };
+        if kind == Kind::Human {
+            let browser = browser(&lower, parsed.as_ref());
+            agent.browser = browser.name;
+            agent.browser_version = browser.with_version().into();
+            agent.device = device(&lower, parsed.as_ref());
         }
+        agent.facts = agent.encoded();
+        agent
+    }
+
+    fn encoded(&self) -> Box<[u8]> {
+        let mut facts = Vec::new();
+        push_fact(&mut facts, Fact::Browser, self.browser.as_bytes());
+        push_fact(
+            &mut facts,
+            Fact::BrowserVersion,
+            self.browser_version.as_bytes(),
+        );
+        push_fact(&mut facts, Fact::Os, self.os.as_bytes());
+        push_fact(&mut facts, Fact::Device, self.device.as_bytes());
+        facts.into()
     }
 }
 
@@ -144,12 +159,14 @@ fn decide(text: &str, lower: &str, parsed: Option<&WootheeResult<'_>>) -> (Kind,
     if holds(HEADLESS) {
         return (Kind::Bot, Reason::Headless);
     }
-    if holds(TOOLS) && !lower.starts_with("mozilla/") {
+    let is_shell = lower.contains("powershell/") || lower == "node";
+    if is_shell || (holds(TOOLS) && !lower.starts_with("mozilla/")) {
         return (Kind::Bot, Reason::Tool);
     }
     if parsed.is_some_and(|agent| agent.category == "crawler")
         || holds(CRAWLERS)
-        || isbot_says(text, lower)
+        || isbot_says(text)
+        || is_merely_compatible(lower)
     {
         return (Kind::Bot, Reason::Crawler);
     }
@@ -157,6 +174,14 @@ fn decide(text: &str, lower: &str, parsed: Option<&WootheeResult<'_>>) -> (Kind,
         return (Kind::Bot, Reason::UnknownAgent);
     }
     (Kind::Human, Reason::Browser)
+}
+
+/// Programs say that they are compatible; among browsers only old ones did.
+fn is_merely_compatible(lower: &str) -> bool {
+    lower.contains("compatible;")
+        && !["msie ", "konqueror"]
+            .iter()
+            .any(|browser| lower.contains(browser))
 }
 
 /// A browser inside an app names the app; a person reads there.
@@ -180,72 +205,24 @@ fn is_in_app_browser(lower: &str) -> bool {
         && !lower.contains("safelinks")
 }
 
-fn isbot_says(text: &str, lower: &str) -> bool {
+fn isbot_says(text: &str) -> bool {
     use std::sync::LazyLock;
     static BOTS: LazyLock<isbot::Bots> = LazyLock::new(isbot::Bots::default);
-    // Its patterns take `Cubot` phones for bots.
-    !lower.contains("cubot") && BOTS.is_bot(text)
-}
-
-fn browser(lower: &str, parsed: Option<&WootheeResult<'_>>) -> &'static str {
-    // Browsers that call themselves Chrome or Safari as well, before those.
-    const SPECIAL: &[(&str, &str)] = &[
-        ("edg/", "Edge"),
-        ("edge/", "Edge"),
-        ("edga/", "Edge"),
-        ("edgios/", "Edge"),
-        ("opr/", "Opera"),
-        ("opios/", "Opera"),
-        ("opx/", "Opera"),
-        ("opera", "Opera"),
-        ("samsungbrowser/", "Samsung Internet"),
-        ("vivaldi/", "Vivaldi"),
-        ("yabrowser/", "Yandex Browser"),
-        ("ucbrowser/", "UC Browser"),
-        ("duckduckgo/", "DuckDuckGo"),
-        ("ddg/", "DuckDuckGo"),
-        ("brave/", "Brave"),
-        ("silk/", "Silk"),
-        ("miuibrowser/", "MIUI Browser"),
-        ("huaweibrowser/", "Huawei Browser"),
-        ("fxios/", "Firefox"),
-        ("focus/", "Firefox"),
-        ("crios/", "Chrome"),
-        ("firefox/", "Firefox"),
-        ("trident/", "Internet Explorer"),
-        ("msie ", "Internet Explorer"),
-        ("chromium/", "Chrome"),
-        ("chrome/", "Chrome"),
-        ("safari/", "Safari"),
-    ];
-    if let Some((_, name)) = SPECIAL.iter().find(|(mark, _)| lower.contains(mark)) {
-        return name;
-    }
-    // An app's own web view on iOS has no `Safari/`.
-    if lower.contains("applewebkit") && (lower.contains("iphone") || lower.contains("ipad")) {
-        return "Safari";
-    }
-    match parsed.map(|agent| agent.name) {
-        Some("Chrome") => "Chrome",
-        Some("Firefox") => "Firefox",
-        Some("Safari") => "Safari",
-        Some("Edge") => "Edge",
-        Some("Opera") => "Opera",
-        Some("Internet Explorer") => "Internet Explorer",
-        _ => "",
-    }
+    BOTS.is_bot(text)
 }
 
 fn os(lower: &str, parsed: Option<&WootheeResult<'_>>) -> &'static str {
     const MARKS: &[(&str, &str)] = &[
         ("windows phone", "Windows Phone"),
+        ("xbox", "Xbox"),
         ("windows", "Windows"),
         ("cros ", "ChromeOS"),
         ("iphone", "iOS"),
         ("ipad", "iOS"),
         ("ipod", "iOS"),
-        ("android", "Android"),
         ("harmonyos", "HarmonyOS"),
+        ("openharmony", "HarmonyOS"),
+        ("android", "Android"),
         ("tizen", "Tizen"),
         ("web0s", "webOS"),
         ("webos", "webOS"),
@@ -255,6 +232,7 @@ fn os(lower: &str, parsed: Option<&WootheeResult<'_>>) -> &'static str {
         ("freebsd", "FreeBSD"),
         ("openbsd", "OpenBSD"),
         ("playstation", "PlayStation"),
+        ("nintendo", "Nintendo"),
         ("linux", "Linux"),
         ("x11", "Linux"),
     ];
@@ -277,9 +255,7 @@ fn device(lower: &str, parsed: Option<&WootheeResult<'_>>) -> &'static str {
         "hbbtv",
         "web0s",
         "bravia",
-        "aftb",
-        "aftt",
-        "aftm",
+        "; aft",
         "roku",
         "crkey",
         "netcast",
@@ -289,8 +265,11 @@ fn device(lower: &str, parsed: Option<&WootheeResult<'_>>) -> &'static str {
     if holds(TVS) {
         return "tv";
     }
+    if holds(&["xbox", "playstation ", "nintendo"]) {
+        return "other";
+    }
     if holds(&["ipad", "tablet", "kindle", "silk/", "playbook"])
-        || (lower.contains("android") && !lower.contains("mobile"))
+        || (lower.contains("android") && !lower.contains("mobile") && !lower.contains("opera mini"))
     {
         return "tablet";
     }

@@ -6,6 +6,7 @@
 use crate::classify::source;
 use crate::classify::{Agent, RequestFacts};
 use crate::model::Fact;
+use crate::place::Place;
 
 /// Longest value in bytes.
 pub(super) const MAX_VALUE_BYTES: usize = 255;
@@ -22,14 +23,20 @@ pub struct Facts<'a> {
 pub struct MalformedFacts;
 
 /// Appends the facts of a click to `out`: at most 2 KiB, every value valid UTF-8 of at most 255 bytes.
-pub fn encode_facts(agent: &Agent, facts: &RequestFacts<'_>, out: &mut Vec<u8>) {
+pub fn encode_facts(agent: &Agent, facts: &RequestFacts<'_>, place: &Place<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&agent.facts);
     if let Some(language) = source::language(facts.accept_language) {
         push_fact(out, Fact::Language, &language);
     }
+    push_fact(out, Fact::Country, place.country().as_bytes());
+    push_fact(out, Fact::Region, place.region().as_bytes());
+    push_text(out, Fact::City, place.city());
     source::referrer(facts.referer, |host| push_fact(out, Fact::Referrer, host));
     if let Some(query) = facts.query {
         source::utm(query, |fact, value| push_fact(out, fact, value));
+        if source::is_of_qr_code(query) {
+            push_fact(out, Fact::Trigger, b"qr");
+        }
     }
 }
 
@@ -42,6 +49,26 @@ pub(super) fn push_fact(out: &mut Vec<u8>, fact: Fact, value: &[u8]) {
     out.push(fact as u8);
     out.push(u8::try_from(value.len()).unwrap_or(u8::MAX));
     out.extend_from_slice(value);
+}
+
+/// Appends one fact without control characters, cut where it would be too long.
+fn push_text(out: &mut Vec<u8>, fact: Fact, value: &str) {
+    let start = out.len();
+    out.extend([fact as u8, 0]);
+    let mut len = 0;
+    for character in value.chars().filter(|character| !character.is_control()) {
+        if len + character.len_utf8() > MAX_VALUE_BYTES {
+            break;
+        }
+        let mut bytes = [0; 4];
+        out.extend_from_slice(character.encode_utf8(&mut bytes).as_bytes());
+        len += character.len_utf8();
+    }
+    if len == 0 {
+        out.truncate(start);
+    } else {
+        out[start + 1] = u8::try_from(len).unwrap_or(u8::MAX);
+    }
 }
 
 impl<'a> Facts<'a> {
@@ -81,34 +108,37 @@ mod tests {
 
     fn facts_of(request: &RequestFacts<'_>) -> Vec<u8> {
         let mut out = Vec::new();
-        encode_facts(&Agent::parse(request.user_agent), request, &mut out);
+        encode_facts(
+            &Agent::parse(request.user_agent),
+            request,
+            &request.place,
+            &mut out,
+        );
         out
     }
 
-    const PLAIN: RequestFacts<'static> = RequestFacts {
-        head: false,
-        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        query: None,
-        user_agent: b"",
-        accept_language: b"",
-        referer: b"",
-        purpose: b"",
-    };
+    const PLAIN: RequestFacts<'static> = RequestFacts::of(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
     #[test]
     fn the_facts_of_a_click_are_read_back_as_they_were() {
         let bytes = facts_of(&RequestFacts {
             query: Some(
-                "utm_source=news%20letter&x=1&utm_content=a+b&utm_source=second&UTM_TERM=no",
+                "utm_source=news%20letter&x=1&utm_content=a+b&utm_source=second&UTM_TERM=no&qr=1",
             ),
             user_agent: b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
             accept_language: b"de-AT,de;q=0.9,en;q=0.5",
             referer: b"https://www.News.example:8443/story?id=1",
+            place: Place::new("DE", "BE", "Ber\u{7}\nlin"),
             ..PLAIN
         });
         let facts = Facts::decode(&bytes).unwrap();
         let known = [
+            (Fact::Country, "DE"),
+            (Fact::Region, "DE-BE"),
+            (Fact::City, "Berlin"),
             (Fact::Browser, "Firefox"),
+            (Fact::BrowserVersion, "Firefox 140"),
+            (Fact::Trigger, "qr"),
             (Fact::Os, "Linux"),
             (Fact::Device, "desktop"),
             (Fact::Language, "de"),
@@ -124,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_requests_make_short_valid_facts(query in "\\PC{0,3000}", agent: Vec<u8>, language: Vec<u8>, referer: Vec<u8>, utm: Vec<u8>) {
+        fn hostile_requests_make_short_valid_facts(query in "\\PC{0,3000}", agent: Vec<u8>, language: Vec<u8>, referer: Vec<u8>, utm: Vec<u8>, city in "\\PC{0,400}") {
             let encoded = percent_encoding::percent_encode(&utm, percent_encoding::NON_ALPHANUMERIC);
             let query = format!("utm_source={encoded}&utm_term={query}&{query}");
             let bytes = facts_of(&RequestFacts {
@@ -132,6 +162,7 @@ mod tests {
                 user_agent: &agent,
                 accept_language: &language,
                 referer: &referer,
+                place: Place::new("GB", "ENG", &city),
                 ..PLAIN
             });
             prop_assert!(bytes.len() <= 2_000);

@@ -2,6 +2,7 @@
 
 /// Draws link previews in chats, mails and feeds. Looked for before crawlers: many call themselves bots.
 pub(super) const PREVIEWS: &[&str] = &[
+    "bingpreview",
     "bitlybot",
     "bluesky cardyb",
     "bsky-cardyb",
@@ -20,6 +21,7 @@ pub(super) const PREVIEWS: &[&str] = &[
     "mastodon/",
     "mattermost-bot",
     "meta-externalfetcher",
+    "microsoft office/",
     "microsoft preview",
     "microsoftpreview",
     "ms-office",
@@ -57,7 +59,9 @@ pub(super) const TOOLS: &[&str] = &[
     "aiohttp",
     "apache-httpclient",
     "axios/",
+    "cfnetwork/",
     "curl/",
+    "dalvik/",
     "dart/",
     "deno/",
     "faraday",
@@ -112,7 +116,9 @@ pub(super) const CRAWLERS: &[&str] = &[
     "bytespider",
     "chatgpt-user",
     "checkly",
+    "claude-user",
     "claude-web",
+    "cohere-ai",
     "crawl",
     "datadog",
     "feedfetcher",

@@ -1,6 +1,7 @@
 //! Who clicked, as far as a request tells: its kind with the reason, and what is worth counting.
 
 mod agent;
+mod browser;
 mod facts;
 mod known;
 mod source;
@@ -10,9 +11,13 @@ use std::net::IpAddr;
 
 pub use agent::{Agent, Agents};
 pub use facts::{Facts, MalformedFacts, encode_facts};
+pub(crate) use source::without_qr_mark;
 pub use visitor::visitor_hash;
 
-/// What a request says about itself, as it came: nothing here is trusted or decoded yet.
+use crate::place::Place;
+
+/// What a request says about itself, as it came: nothing here is trusted or decoded yet,
+/// but the place.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestFacts<'a> {
     /// Whether only the headers were asked for.
@@ -26,6 +31,30 @@ pub struct RequestFacts<'a> {
     pub referer: &'a [u8],
     /// `Sec-Purpose`, or else `Purpose`, `X-Purpose` or `X-Moz`.
     pub purpose: &'a [u8],
+    /// `Sec-Fetch-Mode`.
+    pub fetch_mode: &'a [u8],
+    /// `Sec-Fetch-Dest`.
+    pub fetch_dest: &'a [u8],
+    /// Where a trusted proxy says that the visitor is: it is believed before any file.
+    pub place: Place<'a>,
+}
+
+impl RequestFacts<'_> {
+    /// A GET from this address that says nothing more about itself.
+    pub const fn of(client: IpAddr) -> Self {
+        Self {
+            head: false,
+            client,
+            query: None,
+            user_agent: b"",
+            accept_language: b"",
+            referer: b"",
+            purpose: b"",
+            fetch_mode: b"",
+            fetch_dest: b"",
+            place: Place::UNKNOWN,
+        }
+    }
 }
 
 /// What a click was. Decided once, at the click; the numbers are stored.
@@ -85,10 +114,12 @@ pub enum Reason {
     NoUserAgent = 6,
     /// The user agent is nothing that browsers send.
     UnknownAgent = 7,
+    /// The browser says that a page or a script fetched this, not a person who follows a link.
+    NotNavigation = 8,
 }
 
 impl Reason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Browser,
         Self::Prefetch,
         Self::LinkPreview,
@@ -97,6 +128,7 @@ impl Reason {
         Self::Headless,
         Self::NoUserAgent,
         Self::UnknownAgent,
+        Self::NotNavigation,
     ];
 
     /// The reason of a stored number.
@@ -118,6 +150,7 @@ impl Reason {
             Self::Headless => "headless",
             Self::NoUserAgent => "no_user_agent",
             Self::UnknownAgent => "unknown_agent",
+            Self::NotNavigation => "not_navigation",
         }
     }
 }
@@ -129,16 +162,20 @@ pub struct Classified {
     pub reason: Reason,
 }
 
-/// Decides what a click is: by its agent, unless a person's browser says that it fetches ahead.
+/// Decides what a click is: by its agent, unless a person's browser says that it fetches ahead or
+/// that it doesn't navigate.
+///
+/// To be asked once, at the click. What it says is stored with the click and read back ever after, so
+/// that figures of the past stay what they were when a later release knows more agents.
 pub fn classify(agent: &Agent, facts: &RequestFacts<'_>) -> Classified {
-    if agent.kind == Kind::Human && source::is_prefetch(facts.purpose) {
-        return Classified {
-            kind: Kind::Preview,
-            reason: Reason::Prefetch,
-        };
-    }
-    Classified {
-        kind: agent.kind,
-        reason: agent.reason,
-    }
+    let (kind, reason) = if agent.kind != Kind::Human {
+        (agent.kind, agent.reason)
+    } else if source::is_prefetch(facts.purpose) {
+        (Kind::Preview, Reason::Prefetch)
+    } else if source::is_no_navigation(facts.fetch_mode, facts.fetch_dest) {
+        (Kind::Bot, Reason::NotNavigation)
+    } else {
+        (agent.kind, agent.reason)
+    };
+    Classified { kind, reason }
 }

@@ -1,5 +1,7 @@
 //! Where a click came from: language, referrer, campaign, and whether a browser fetched ahead.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode;
 
 use crate::classify::facts::MAX_VALUE_BYTES;
@@ -16,6 +18,39 @@ pub(super) fn is_prefetch(purpose: &[u8]) -> bool {
         .iter()
         .any(|word| first.eq_ignore_ascii_case(word))
 }
+
+/// Whether Fetch Metadata says that nobody navigates: the link was drawn as an image, loaded as a
+/// script, fetched by one. Headers that are absent say nothing.
+pub(super) fn is_no_navigation(mode: &[u8], dest: &[u8]) -> bool {
+    const MODES: [&[u8]; 2] = [b"navigate", b"nested-navigate"];
+    const DESTS: [&[u8]; 6] = [
+        b"document",
+        b"iframe",
+        b"frame",
+        b"embed",
+        b"object",
+        b"fencedframe",
+    ];
+    let (mode, dest) = (mode.trim_ascii(), dest.trim_ascii());
+    let told = !mode.is_empty() || !dest.is_empty();
+    told && !MODES.contains(&mode) && !DESTS.contains(&dest)
+}
+
+/// Whether the short URL came from a QR code: such codes carry `qr=1`.
+pub(super) fn is_of_qr_code(query: &str) -> bool {
+    query.contains(QR) && query.split('&').any(|pair| pair == QR)
+}
+
+/// The query without what only says that it came from a QR code; otherwise byte for byte as it was.
+pub(crate) fn without_qr_mark(query: &str) -> Cow<'_, str> {
+    if !is_of_qr_code(query) {
+        return Cow::Borrowed(query);
+    }
+    let rest: Vec<&str> = query.split('&').filter(|pair| *pair != QR).collect();
+    Cow::Owned(rest.join("&"))
+}
+
+const QR: &str = "qr=1";
 
 /// The first language of `Accept-Language` as a code of two or three lower-case letters.
 pub(super) fn language(header: &[u8]) -> Option<Vec3> {
@@ -154,6 +189,55 @@ mod tests {
         }
         for purpose in ["", "navigate", "xprefetch"] {
             assert!(!is_prefetch(purpose.as_bytes()), "{purpose}");
+        }
+    }
+
+    #[test]
+    fn a_browser_that_does_not_navigate_says_so() {
+        for (mode, dest) in [
+            ("no-cors", "image"),
+            ("no-cors", "script"),
+            ("cors", "empty"),
+            ("no-cors", ""),
+            ("", "image"),
+            ("", "empty"),
+            ("websocket", "websocket"),
+        ] {
+            let said = is_no_navigation(mode.as_bytes(), dest.as_bytes());
+            assert!(said, "{mode} {dest}");
+        }
+        for (mode, dest) in [
+            ("", ""),
+            ("navigate", ""),
+            ("navigate", "document"),
+            ("navigate", "empty"),
+            ("nested-navigate", "nested-document"),
+            ("", "document"),
+            ("no-cors", "object"),
+            ("navigate", "iframe"),
+            ("navigate", "frame"),
+            ("same-origin", "embed"),
+        ] {
+            let said = is_no_navigation(mode.as_bytes(), dest.as_bytes());
+            assert!(!said, "{mode} {dest}");
+        }
+    }
+
+    #[test]
+    fn only_the_mark_of_a_qr_code_is_taken_out_of_a_query() {
+        for (query, rest) in [
+            ("qr=1", ""),
+            ("qr=1&a=%20b", "a=%20b"),
+            ("a=1&qr=1&&b", "a=1&&b"),
+            ("a&qr=1", "a"),
+            ("qr=1&qr=1", ""),
+        ] {
+            assert!(is_of_qr_code(query), "{query}");
+            assert_eq!(without_qr_mark(query), rest, "{query}");
+        }
+        for query in ["", "qr", "qr=", "qr=12", "xqr=1", "QR=1", "a=qr=1"] {
+            assert!(!is_of_qr_code(query), "{query}");
+            assert_eq!(without_qr_mark(query), query);
         }
     }
 

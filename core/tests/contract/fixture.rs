@@ -1,6 +1,7 @@
 //! A fresh installation per test, on the database that the test asks for.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +100,17 @@ impl Installation {
     pub(crate) async fn restarted(mut self) -> Self {
         self.terse.close().await;
         self.terse = builder(&self.dir, &self.database, &self.clock)
+            .open()
+            .await
+            .unwrap();
+        self
+    }
+
+    /// The same installation, with a place file.
+    pub(crate) async fn with_places(mut self, file: &Path) -> Self {
+        self.terse.close().await;
+        self.terse = builder(&self.dir, &self.database, &self.clock)
+            .geoip_db(file)
             .open()
             .await
             .unwrap();
@@ -218,13 +230,10 @@ pub(crate) async fn sign_up(terse: &Terse, email: &str) -> WorkspaceId {
 /// A person's browser at 192.0.2.1.
 pub(crate) fn person() -> RequestFacts<'static> {
     RequestFacts {
-        head: false,
-        client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
-        query: None,
         user_agent: CHROME.as_bytes(),
         accept_language: b"en-GB,en;q=0.9",
         referer: b"https://www.news.example/story",
-        purpose: b"",
+        ..RequestFacts::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)))
     }
 }
 

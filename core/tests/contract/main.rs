@@ -15,7 +15,10 @@ mod listing;
 mod mail;
 mod members;
 mod migrations;
+#[path = "../common/mmdb.rs"]
+mod mmdb;
 mod people;
+mod places;
 mod redirects;
 mod registration;
 mod roles;

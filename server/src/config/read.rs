@@ -22,7 +22,7 @@ use crate::mailer::SmtpServer;
 const PREFIX: &str = "TERSE_";
 
 /// Every key with its default; an empty text stands for unset.
-const KEYS: [(&str, &str); 24] = [
+const KEYS: [(&str, &str); 25] = [
     ("listen", "127.0.0.1:8080"),
     ("public_url", "http://localhost:8080"),
     ("data_dir", "./terse-data"),
@@ -34,6 +34,7 @@ const KEYS: [(&str, &str); 24] = [
     ("mail_from", ""),
     ("registration", "closed"),
     ("trusted_proxies", ""),
+    ("geoip_db", ""),
     ("cors_origins", ""),
     ("click_durability", "process"),
     ("on_unrecordable", "serve"),
@@ -52,12 +53,7 @@ const KEYS: [(&str, &str); 24] = [
 const SECRETS: [&str; 4] = ["database_url", "admin_password", "jwt_secret", "smtp_url"];
 
 /// Variables of the command line client and of later versions, which may be set beside ours.
-const FOREIGN: [&str; 4] = [
-    "TERSE_URL",
-    "TERSE_API_KEY",
-    "TERSE_REDIS_URL",
-    "TERSE_GEOIP_DB",
-];
+const FOREIGN: [&str; 3] = ["TERSE_URL", "TERSE_API_KEY", "TERSE_REDIS_URL"];
 
 /// Where settings come from.
 #[derive(Clone, Debug, Default)]
@@ -152,6 +148,7 @@ impl Values {
                 ],
             )?,
             trusted_proxies: self.trusted_proxies()?,
+            geoip_db: self.optional("geoip_db").map(PathBuf::from),
             cors_origins: self.parse(
                 "cors_origins",
                 "must be origins such as https://app.example, separated by commas; there is no wildcard",

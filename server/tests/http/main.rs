@@ -17,10 +17,13 @@ mod links;
 mod listing;
 mod logs;
 mod matrix;
+#[path = "../../../core/tests/common/mmdb.rs"]
+mod mmdb;
 mod operations;
 mod outbox;
 mod pages;
 mod person;
+mod places;
 mod process;
 mod raw;
 mod redirects;
