@@ -74,7 +74,7 @@ async fn answer(
     if path == "/figures" {
         return match terse
             .analytics()
-            .summary(&workspace, AnalyticsQuery::default())
+            .summary(&workspace, AnalyticsQuery::default(), None)
             .await
         {
             Ok(figures) => text(StatusCode::OK, format!("{figures:#?}")),

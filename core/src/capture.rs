@@ -1,16 +1,18 @@
 //! Recording a click so that it survives what the level in force promises, or saying that it cannot be.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::click::{ClickHead, RECORD_VERSION};
-use crate::model::{Clock, Entropy, Timestamp, random_bytes};
+use crate::live::LiveHub;
+use crate::model::{Clock, Entropy, Timestamp, WorkspaceId, random_bytes};
 use crate::redirect::ResolveError;
+use crate::sealer::Tails;
 use crate::spool::{AppendError, Spool};
-use crate::store::clicks::ClickRows;
+use crate::store::clicks::NewClicks;
 use crate::store::streams::StreamLimit;
 use crate::store::{DATABASE_PATIENCE, Store, StoreError, within};
 
@@ -44,21 +46,25 @@ pub(crate) struct Capture {
     spool: Option<Spool>,
     store: Store,
     clock: Arc<dyn Clock>,
-    direct: DirectStream,
+    direct: [DirectStream; DIRECT_STREAMS],
+    next_direct: AtomicUsize,
     on_unrecordable: OnUnrecordable,
+    tails: Arc<Tails>,
+    hub: LiveHub,
     permits: Semaphore,
     failed_at: AtomicI64,
     unrecorded: Unrecorded,
 }
 
 /// Clicks written straight into the database have an identity too: a stream of this process that
-/// has no file.
+/// has no file. Each waits for the one before, and so there are several.
 #[derive(Debug)]
 struct DirectStream {
     id: [u8; 16],
     number: OnceCell<i64>,
-    next_seq: AtomicI64,
 }
+
+const DIRECT_STREAMS: usize = 8;
 
 /// Answered redirects whose click is lost, since the process began; each waits to be written down.
 #[derive(Debug, Default)]
@@ -108,17 +114,21 @@ impl Capture {
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
         on_unrecordable: OnUnrecordable,
+        tails: Arc<Tails>,
+        hub: LiveHub,
     ) -> Self {
         Self {
             spool,
             store,
             clock,
-            direct: DirectStream {
+            direct: std::array::from_fn(|_| DirectStream {
                 id: random_bytes(entropy),
                 number: OnceCell::new(),
-                next_seq: AtomicI64::new(1),
-            },
+            }),
+            next_direct: AtomicUsize::new(0),
             on_unrecordable,
+            tails,
+            hub,
             permits: Semaphore::new(DIRECT_WRITES),
             failed_at: AtomicI64::new(i64::MIN),
             unrecorded: Unrecorded::default(),
@@ -181,12 +191,14 @@ impl Capture {
             return false;
         };
         let write = async {
-            let rows = self.rows(payload)?;
+            let (workspace, click) = new_click(payload)?;
             let stream = self.direct_number().await.ok()?;
             self.store
-                .insert_click(&rows, stream, limit, now)
+                .insert_click(click, stream, limit, now)
                 .await
-                .ok()
+                .ok()?;
+            self.inserted(workspace);
+            Some(())
         };
         let written = tokio::time::timeout(DIRECT_PATIENCE, write).await;
         if matches!(written, Ok(Some(()))) {
@@ -206,13 +218,17 @@ impl Capture {
 
     /// Takes one of the link's clicks and stores it, in one transaction.
     pub(crate) async fn record_limited(&self, payload: &[u8]) -> Result<SlotOutcome, ResolveError> {
-        let rows = self.rows(payload).ok_or(ResolveError::Unavailable)?;
+        let (workspace, click) = new_click(payload).ok_or(ResolveError::Unavailable)?;
         let taken = async {
             let stream = self.direct_number().await?;
-            self.store.insert_limited_click(&rows, stream).await
+            let now = self.clock.now();
+            self.store.insert_limited_click(click, stream, now).await
         };
         match within(DATABASE_PATIENCE, taken).await {
-            Ok(true) => Ok(SlotOutcome::Taken),
+            Ok(true) => {
+                self.inserted(workspace);
+                Ok(SlotOutcome::Taken)
+            }
             Ok(false) => Ok(SlotOutcome::UsedUp),
             Err(error) => {
                 tracing::warn!(
@@ -224,23 +240,20 @@ impl Capture {
         }
     }
 
-    async fn direct_number(&self) -> Result<i64, StoreError> {
-        self.direct
-            .number
-            .get_or_try_init(|| {
-                self.store
-                    .register_stream(&self.direct.id, self.clock.now())
-            })
-            .await
-            .copied()
+    /// Tells those who follow what is counted.
+    fn inserted(&self, workspace: WorkspaceId) {
+        self.tails.add(workspace, 1);
+        self.hub.written(workspace);
     }
 
-    fn rows(&self, payload: &[u8]) -> Option<ClickRows> {
-        let (head, facts) = ClickHead::decode(RECORD_VERSION, payload).ok()?;
-        let mut rows = ClickRows::default();
-        let seq = self.direct.next_seq.fetch_add(1, Ordering::Relaxed);
-        push_click(&mut rows, &head, facts, seq);
-        Some(rows)
+    async fn direct_number(&self) -> Result<i64, StoreError> {
+        let next = self.next_direct.fetch_add(1, Ordering::Relaxed);
+        let direct = &self.direct[next % DIRECT_STREAMS];
+        direct
+            .number
+            .get_or_try_init(|| self.store.register_stream(&direct.id, self.clock.now()))
+            .await
+            .copied()
     }
 
     /// Writes down what only memory knows: how many clicks were answered without a record, and where
@@ -289,14 +302,10 @@ impl Capture {
     }
 }
 
-/// Appends a decoded click to the rows.
-pub(crate) fn push_click(rows: &mut ClickRows, head: &ClickHead, facts: &[u8], seq: i64) {
-    rows.workspace.push(head.workspace.number());
-    rows.link.push(head.link.number());
-    rows.at.push(head.at.as_millis());
-    rows.kind.push(i16::from(head.kind));
-    rows.reason.push(i16::from(head.reason));
-    rows.visitor.push(head.visitor.cast_signed());
-    rows.seq.push(seq);
-    rows.facts.push(facts.to_vec());
+/// The click of a record, which gets its number when it is written.
+fn new_click(payload: &[u8]) -> Option<(WorkspaceId, NewClicks)> {
+    let (head, facts) = ClickHead::decode(RECORD_VERSION, payload).ok()?;
+    let mut click = NewClicks::default();
+    click.push(0, head, facts);
+    Some((head.workspace, click))
 }

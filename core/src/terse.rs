@@ -13,11 +13,13 @@ use crate::classify::{Agents, RequestFacts};
 use crate::folder::{FolderHandle, FolderParts};
 use crate::jobs::{Jobs, Worker};
 use crate::links::Links;
+use crate::live::LiveHub;
 use crate::mail::{Mailer, Postman};
 use crate::model::{Clock, DomainId, Entropy, OsEntropy, SystemClock};
 use crate::place::{PlaceFileStatus, PlaceFinder};
 use crate::redirect::{Preview, Redirector, Resolution, ResolveError};
 use crate::resolver::Resolver;
+use crate::sealer::{MergeBell, MergerHandle, MergerParts, Sealing, Tails};
 use crate::site::{PublicUrlError, Site};
 use crate::spool::{Durability, Spool, SpoolError, SpoolOptions, SpoolStatus};
 use crate::store::{DatabaseUrl, MigrationStatus, PoolPurpose, Store, StoreError};
@@ -50,6 +52,7 @@ struct Inner {
     capture: Arc<Capture>,
     spool: Spool,
     folder: FolderHandle,
+    merger: MergerHandle,
     clock: Arc<dyn Clock>,
 }
 
@@ -213,7 +216,7 @@ impl Terse {
         }
         // Clicks that wait in the spool are safe; these counts are not, and so they come first.
         self.inner.capture.persist_last().await;
-        self.inner.folder.stop().await;
+        tokio::join!(self.inner.folder.stop(), self.inner.merger.stop());
         let spool = self.inner.spool.clone();
         let _ = tokio::task::spawn_blocking(move || spool.close()).await;
     }
@@ -229,6 +232,7 @@ pub struct TerseBuilder {
     on_unrecordable: OnUnrecordable,
     visitor_epoch: VisitorEpoch,
     slug_length: u8,
+    sealing: Sealing,
     geoip_db: Option<PathBuf>,
     mailer: Option<Arc<dyn Mailer>>,
     clock: Arc<dyn Clock>,
@@ -245,6 +249,7 @@ impl Default for TerseBuilder {
             on_unrecordable: OnUnrecordable::default(),
             visitor_epoch: VisitorEpoch::default(),
             slug_length: 7,
+            sealing: Sealing::default(),
             geoip_db: None,
             mailer: None,
             clock: Arc::new(SystemClock),
@@ -343,6 +348,13 @@ impl TerseBuilder {
         self
     }
 
+    /// When clicks are sealed into chunks; leave it alone, except in tests.
+    #[must_use]
+    pub fn sealing(mut self, sealing: Sealing) -> Self {
+        self.sealing = sealing;
+        self
+    }
+
     /// Who sends mails. Without one they wait in the queue, for another node to send them.
     #[must_use]
     pub fn mailer(mut self, mailer: Arc<dyn Mailer>) -> Self {
@@ -368,38 +380,13 @@ impl TerseBuilder {
     /// starts the folder. Needs a tokio runtime with time and I/O.
     pub async fn open(self) -> Result<Terse, OpenError> {
         let database = self.database.clone().ok_or(OpenError::NoDatabase)?;
-        let mut spool_options = self.spool.clone();
-        spool_options.dir = self.spool_path(&database);
         let site = Site::parse(&self.public_url)?;
         let store = open_store(&database).await?;
         store.migrate_up().await?;
         let site = Arc::new(self.settle(&store, site).await?);
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
-        let salts = Arc::new(
-            VisitorSalts::open(
-                &store,
-                self.visitor_epoch,
-                Arc::clone(&entropy),
-                clock.now(),
-            )
-            .await?,
-        );
-        let spool = open_spool(spool_options, &clock, &entropy).await?;
-        let capture = Arc::new(Capture::new(
-            Some(spool.clone()),
-            store.clone(),
-            Arc::clone(&clock),
-            &*entropy,
-            self.on_unrecordable,
-        ));
+        let way = self.open_way(database, &store).await?;
         let resolver = Arc::new(Resolver::new(store.clone(), Arc::clone(&clock)));
-        let folder = FolderHandle::start(FolderParts {
-            spool: spool.clone(),
-            database,
-            capture: Arc::clone(&capture),
-            salts: Arc::clone(&salts),
-            clock: Arc::clone(&clock),
-        })?;
         let jobs = Jobs::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy));
         let inner = Inner {
             worker: self.mailer.map(|mailer| {
@@ -429,25 +416,80 @@ impl TerseBuilder {
             ),
             accounts: Accounts::new(store.clone(), Arc::clone(&clock), entropy),
             audit: AuditLog::new(store.clone()),
-            analytics: Analytics::new(store.clone(), Arc::clone(&capture), Arc::clone(&clock)),
+            analytics: Analytics::new(
+                store.clone(),
+                way.scanning,
+                Arc::clone(&way.capture),
+                way.hub,
+                Arc::clone(&clock),
+            ),
             redirector: Redirector {
                 site,
                 resolver: Arc::clone(&resolver),
                 agents: Agents::new(CACHED_AGENTS),
                 places: PlaceFinder::open(self.geoip_db).await,
-                salts,
-                capture: Arc::clone(&capture),
+                salts: way.salts,
+                capture: Arc::clone(&way.capture),
                 clock: Arc::clone(&clock),
             },
             resolver,
-            capture,
-            spool,
-            folder,
+            capture: way.capture,
+            spool: way.spool,
+            folder: way.folder,
+            merger: way.merger,
             store,
             clock,
         };
         Ok(Terse {
             inner: Arc::new(inner),
+        })
+    }
+
+    /// Opens what a click meets on its way: spool, folder, sealer, and those who listen.
+    async fn open_way(&self, database: DatabaseUrl, store: &Store) -> Result<ClicksWay, OpenError> {
+        let (clock, entropy) = (&self.clock, &self.entropy);
+        let salts = VisitorSalts::open(store, self.visitor_epoch, Arc::clone(entropy), clock.now());
+        let salts = Arc::new(salts.await?);
+        let mut options = self.spool.clone();
+        options.dir = self.spool_path(&database);
+        let spool = open_spool(options, clock, entropy).await?;
+        let scanning = Store::connect(&database, PoolPurpose::Scanning).await?;
+        let tails = Arc::new(Tails::default());
+        let (bell, hub) = (MergeBell::default(), LiveHub::default());
+        let capture = Arc::new(Capture::new(
+            Some(spool.clone()),
+            store.clone(),
+            Arc::clone(clock),
+            &**entropy,
+            self.on_unrecordable,
+            Arc::clone(&tails),
+            hub.clone(),
+        ));
+        let folder = FolderHandle::start(FolderParts {
+            spool: spool.clone(),
+            database: database.clone(),
+            capture: Arc::clone(&capture),
+            salts: Arc::clone(&salts),
+            tails,
+            sealing: self.sealing,
+            bell: bell.clone(),
+            hub: hub.clone(),
+            clock: Arc::clone(clock),
+        })?;
+        let merger = MergerHandle::start(MergerParts {
+            database,
+            plan: self.sealing,
+            bell,
+            clock: Arc::clone(clock),
+        })?;
+        Ok(ClicksWay {
+            spool,
+            salts,
+            capture,
+            folder,
+            merger,
+            hub,
+            scanning,
         })
     }
 
@@ -488,6 +530,17 @@ impl TerseBuilder {
             .await?;
         Ok(site)
     }
+}
+
+/// What a click meets on its way, opened.
+struct ClicksWay {
+    spool: Spool,
+    salts: Arc<VisitorSalts>,
+    capture: Arc<Capture>,
+    folder: FolderHandle,
+    merger: MergerHandle,
+    hub: LiveHub,
+    scanning: Store,
 }
 
 async fn open_store(database: &DatabaseUrl) -> Result<Store, OpenError> {

@@ -1,14 +1,30 @@
-//! The proof that rows and counters agree.
+//! The proof that the figures are true: every chunk is counted again and compared with what is stored of
+//! it, and all clicks of each link with its counters.
 
-use crate::store::click_reports::Difference;
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::columns::{
+    Batch, Column, Damaged, KindCounts, counts_agree, decode_link_counts, kinds_of_batch,
+    open_parcel,
+};
+use crate::model::{LinkId, Timestamp, WorkspaceId};
+use crate::sealer::decode_stored;
+use crate::store::chunks::{ChunkHead, DAY_MILLIS, StoredColumn};
+use crate::store::click_reports::AllClicks;
 use crate::store::{Store, StoreError};
 
-/// What a comparison of every link's clicks with its counters found.
+/// What a comparison of every chunk with its counts, and of every link's clicks with its counters found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyReport {
     pub links: u64,
     pub clicks: i64,
+    pub chunks: u64,
+    /// Links whose clicks and counters disagree.
     pub differences: Vec<Difference>,
+    /// Chunks and parcels that disagree with themselves, the first first.
+    pub damaged: Vec<Damage>,
     /// Places in the spool where records are missing and nobody accepted that yet.
     pub open_gaps: u64,
     pub accepted_gaps: u64,
@@ -18,24 +34,186 @@ pub struct VerifyReport {
     pub unrecorded: i64,
 }
 
+/// A link whose clicks and counters disagree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub link: LinkId,
+    /// Humans, bots and previews among the clicks.
+    pub rows: [i64; 3],
+    /// Humans, bots and previews in the counters.
+    pub counters: [i64; 3],
+}
+
+/// Stored clicks that disagree with what is stored about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    pub workspace: WorkspaceId,
+    /// The chunk; `None` for a parcel of the tail.
+    pub chunk: Option<i64>,
+    /// Midnight of the chunk's day, in UTC.
+    pub day: Option<Timestamp>,
+    pub what: String,
+}
+
 impl VerifyReport {
-    /// Whether every link's rows and counters agree.
+    /// Whether everything agrees.
     pub fn is_consistent(&self) -> bool {
-        self.differences.is_empty()
+        self.differences.is_empty() && self.damaged.is_empty()
     }
 }
 
+/// Humans, bots and previews per link.
+type ByLink = BTreeMap<i64, KindCounts>;
+
 pub(crate) async fn verify(store: &Store) -> Result<VerifyReport, StoreError> {
-    let (links, clicks, differences) = store.compare_counters().await?;
+    let all = store.all_clicks().await?;
+    let (mut by_link, mut damaged) = count_tail(&all);
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let mut checked = stream::iter(&all.chunks)
+        .map(|(workspace, chunk)| check(store, *workspace, *chunk))
+        .buffered(cores);
+    while let Some(checked) = checked.try_next().await? {
+        match checked {
+            Ok(links) => add(&mut by_link, links),
+            Err(damage) => damaged.push(damage),
+        }
+    }
+    let clicks = by_link.values().map(|counts| counts.total()).sum::<u64>();
+    let (links, differences) = compare(by_link, &all);
     let gaps = store.gaps().await?;
     let accepted = gaps.iter().filter(|gap| gap.accepted_at.is_some()).count() as u64;
     Ok(VerifyReport {
         links,
-        clicks,
+        clicks: clicks.cast_signed(),
+        chunks: all.chunks.len() as u64,
         differences,
+        damaged,
         open_gaps: gaps.len() as u64 - accepted,
         accepted_gaps: accepted,
         dead_records: store.dead_records().await?,
         unrecorded: store.unrecorded_clicks().await?,
     })
+}
+
+fn add(by_link: &mut ByLink, links: impl IntoIterator<Item = (i64, KindCounts)>) {
+    for (link, counts) in links {
+        by_link.entry(link).or_default().add(counts);
+    }
+}
+
+fn count_tail(all: &AllClicks) -> (ByLink, Vec<Damage>) {
+    let (mut by_link, mut damaged) = (ByLink::new(), Vec::new());
+    for (workspace, clicks, records) in &all.tail {
+        let mut seen = 0;
+        let opened = open_parcel(records, |row| {
+            seen += 1;
+            by_link.entry(row.link).or_default().0[KindCounts::slot(row.kind)] += 1;
+        });
+        let what = match opened {
+            Err(Damaged(what)) => what.to_owned(),
+            Ok(()) if seen != *clicks => format!("it holds {seen} clicks and should hold {clicks}"),
+            Ok(()) => continue,
+        };
+        damaged.push(Damage {
+            workspace: *workspace,
+            chunk: None,
+            day: None,
+            what,
+        });
+    }
+    (by_link, damaged)
+}
+
+/// Clicks per link of one chunk that agrees with itself.
+async fn check(
+    store: &Store,
+    workspace: WorkspaceId,
+    chunk: ChunkHead,
+) -> Result<Result<Vec<(i64, KindCounts)>, Damage>, StoreError> {
+    let columns: Vec<_> = Column::all().collect();
+    let mut stored = Vec::new();
+    store
+        .chunk_columns(&[chunk.id], &columns, true, |_, columns| {
+            stored = columns;
+            Ok(())
+        })
+        .await?;
+    let recount = move || recount(&chunk, &stored);
+    let counted = tokio::task::spawn_blocking(recount)
+        .await
+        .map_err(|_| StoreError::Unreadable("a chunk cannot be counted"))?;
+    Ok(counted.map_err(|what| Damage {
+        workspace,
+        chunk: Some(chunk.id),
+        day: Some(Timestamp::from_millis(chunk.day * DAY_MILLIS)),
+        what,
+    }))
+}
+
+fn recount(chunk: &ChunkHead, stored: &[StoredColumn]) -> Result<Vec<(i64, KindCounts)>, String> {
+    let damaged = |damaged: Damaged| damaged.0.to_owned();
+    let decode = || decode_stored(chunk.rows(), stored).map_err(|error| error.to_string());
+    let batch = chunk.detail.then(decode).transpose()?;
+    if let Some(batch) = &batch {
+        check_rows(chunk, batch)?;
+    }
+    for column in stored {
+        let agree = counts_agree(column.column, &column.counts, batch.as_ref(), chunk.kinds());
+        if !agree.map_err(damaged)? {
+            return Err(format!(
+                "the counts of {:?} are not those of its rows",
+                column.column
+            ));
+        }
+    }
+    let links = stored.iter().find(|stored| stored.column == Column::Link);
+    let links = links.ok_or("it has no links")?;
+    decode_link_counts(&links.counts).map_err(damaged)
+}
+
+fn check_rows(chunk: &ChunkHead, batch: &Batch) -> Result<(), String> {
+    if let Some(missing) = Column::all().find(|column| !batch.has(*column)) {
+        return Err(format!("it has no {missing:?}"));
+    }
+    let (first, last) = (batch.at.iter().min(), batch.at.iter().max());
+    if (first, last) != (Some(&chunk.first_at), Some(&chunk.last_at)) {
+        return Err("its times are not those of its rows".to_owned());
+    }
+    let days = [chunk.first_at, chunk.last_at].map(|at| at.div_euclid(DAY_MILLIS));
+    if days != [chunk.day; 2] {
+        return Err("it holds clicks of another day".to_owned());
+    }
+    match kinds_of_batch(batch) {
+        Ok(kinds) if kinds == chunk.kinds() => Ok(()),
+        _ => Err("its kinds are not those of its rows".to_owned()),
+    }
+}
+
+fn compare(mut by_link: ByLink, all: &AllClicks) -> (u64, Vec<Difference>) {
+    let mut compared = 0;
+    let mut found = Vec::new();
+    for (link, humans, bots, previews) in &all.counters {
+        compared += 1;
+        let counters = [*humans, *bots, *previews];
+        let rows = by_link.remove(&link.number()).unwrap_or_default();
+        let rows = rows.0.map(u64::cast_signed);
+        if rows != counters {
+            found.push(Difference {
+                link: *link,
+                rows,
+                counters,
+            });
+        }
+    }
+    // Clicks of links that have no counters at all.
+    for (link, rows) in by_link {
+        compared += 1;
+        found.push(Difference {
+            link: LinkId::from_number(link),
+            rows: rows.0.map(u64::cast_signed),
+            counters: [0; 3],
+        });
+    }
+    found.sort_by_key(|difference| difference.link);
+    (compared, found)
 }

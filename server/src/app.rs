@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use terse_core::Terse;
 use terse_core::accounts::RegistrationPolicy;
 use terse_core::model::{Entropy, random_bytes};
+use tokio_util::sync::CancellationToken;
 
 use crate::client_address::TrustedProxies;
 use crate::cors::AllowedOrigins;
 use crate::limits::{Limiter, Rate};
 use crate::metrics::Metrics;
 use crate::misses::Misses;
+use crate::places::Places;
 use crate::tokens::Tokens;
 
 /// The running server's state.
@@ -27,6 +29,8 @@ pub struct App {
     pub registration: RegistrationPolicy,
     /// Whose pages may use the API.
     pub origins: AllowedOrigins,
+    /// Cancelled when the server stops: answers without an end of their own end.
+    pub stopping: CancellationToken,
     request_ids: RequestIds,
 }
 
@@ -62,7 +66,16 @@ pub struct Limits {
     pub invitation_mail: Limiter,
     /// Invitations that one person sends.
     pub inviting: Limiter,
+    /// Listeners to clicks as they happen.
+    pub listeners: Arc<Places>,
+    /// Exports under way.
+    pub exports: Arc<Places>,
 }
+
+/// Listeners to clicks in all, and of one workspace.
+const LISTENERS: (usize, usize) = (2_000, 100);
+/// Exports in all, and of one workspace: few, because each reads much and others wait for the disk.
+const EXPORTS: (usize, usize) = (8, 2);
 
 /// Unknown slugs that one address may ask for.
 const MISSING: &str = "60/m";
@@ -98,6 +111,8 @@ impl Limits {
             reset_mail: Limiter::of("mail", unless_off(auth, MAIL)),
             invitation_mail: Limiter::of("mail", unless_off(auth, MAIL)),
             inviting: Limiter::of("inviting", unless_off(auth, INVITING)),
+            listeners: Places::new(LISTENERS.0, LISTENERS.1),
+            exports: Places::new(EXPORTS.0, EXPORTS.1),
         }
     }
 
@@ -148,6 +163,7 @@ impl App {
             public_url,
             registration: policy.registration,
             origins: policy.origins,
+            stopping: CancellationToken::new(),
             request_ids: RequestIds {
                 process: u64::from_le_bytes(random_bytes(entropy)) >> 16,
                 next: AtomicU64::new(1),

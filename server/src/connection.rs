@@ -16,7 +16,7 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::sync::oneshot;
 
 /// What HTTP/2 writes at once without sending anything of an answer: a ping and a few settings.
-const CONTROL_BYTES: usize = 64;
+pub(crate) const CONTROL_BYTES: usize = 64;
 
 /// What happens on one connection, in counters that cost a request next to nothing.
 #[derive(Debug, Default)]

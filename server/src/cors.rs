@@ -12,9 +12,10 @@ use http::{HeaderMap, HeaderValue, Method};
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE");
 const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key");
+    HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, Last-Event-ID");
 const ANSWER_HEADERS: HeaderValue = HeaderValue::from_static(
-    "Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Request-Id",
+    "Content-Disposition, Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, \
+     X-Request-Id",
 );
 
 /// Origins whose pages may use the API; none by default.

@@ -9,6 +9,9 @@ use prometheus_client::registry::Registry;
 use terse_core::Status;
 use terse_core::model::Timestamp;
 
+use crate::app::Limits;
+use crate::places::Places;
+
 /// The media type of the page.
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -50,11 +53,12 @@ impl Count {
 }
 
 impl Metrics {
-    /// The page: these counts, and what the domain says of itself at `now`.
-    pub fn page(&self, status: &Status, now: Timestamp) -> String {
+    /// The page: these counts, what is under way, and what the domain says of itself at `now`.
+    pub fn page(&self, status: &Status, limits: &Limits, now: Timestamp) -> String {
         let mut registry = Registry::with_prefix("terse");
         self.register_counts(&mut registry);
         register_status(&mut registry, status, now);
+        register_places(&mut registry, limits);
         let mut page = String::with_capacity(8 * 1024);
         // Writing into a string does not fail.
         let _ = encode(&mut page, &registry);
@@ -143,6 +147,21 @@ impl Metrics {
         for (name, help, count) in counts {
             registry.register(name, help, ConstCounter::new(count.get()));
         }
+    }
+}
+
+fn register_places(registry: &mut Registry, limits: &Limits) {
+    let gauges: [(&str, &str, &Places); 2] = [
+        (
+            "live_listeners",
+            "Clients that are sent clicks as they happen",
+            &limits.listeners,
+        ),
+        ("running_exports", "Exports under way", &limits.exports),
+    ];
+    for (name, help, places) in gauges {
+        let taken = i64::try_from(places.taken()).unwrap_or(i64::MAX);
+        registry.register(name, help, ConstGauge::new(taken));
     }
 }
 

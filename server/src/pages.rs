@@ -147,7 +147,8 @@ pub fn metrics() -> impl IntoEndpoint<Endpoint = impl Endpoint> {
             return Response::from(StatusCode::INTERNAL_SERVER_ERROR);
         };
         let status = app.terse.status();
-        let page = app.metrics.page(&status, app.terse.clock().now());
+        let now = app.terse.clock().now();
+        let page = app.metrics.page(&status, &app.limits, now);
         fixed(StatusCode::OK, OPENMETRICS, page)
     }))
 }

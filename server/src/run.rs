@@ -15,7 +15,6 @@ use terse_core::spool::Durability;
 use terse_core::{DatabaseUrl, Terse, TerseBuilder};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 use crate::accept::accept;
 use crate::api;
@@ -164,7 +163,7 @@ async fn serve_until_stopped(
     app: Arc<App>,
     mut signals: StopSignals,
 ) -> bool {
-    let stop = CancellationToken::new();
+    let stop = app.stopping.clone();
     let edge = Arc::new(Edge {
         api: api::routes(&app),
         app: Arc::clone(&app),

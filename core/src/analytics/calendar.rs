@@ -9,6 +9,7 @@ use crate::model::{FieldError, Timestamp};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Interval {
+    QuarterHour,
     Hour,
     Day,
     Week,
@@ -51,15 +52,23 @@ impl Calendar {
         })
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.starts.len()
+    /// The index of the step that holds this moment of the period, in unix milliseconds.
+    pub(super) fn step_at(&self, at: i64) -> usize {
+        self.starts
+            .partition_point(|start| *start <= at)
+            .saturating_sub(1)
     }
 
-    /// The index of the step that holds this moment of the period.
-    pub(super) fn step_of(&self, at: Timestamp) -> usize {
-        self.starts
-            .partition_point(|start| *start <= at.as_millis())
-            .saturating_sub(1)
+    /// The step that holds both moments, when it is one.
+    pub(super) fn only_step(&self, first: i64, last: i64) -> Option<usize> {
+        let step = self.step_at(first);
+        (self.step_at(last) == step).then_some(step)
+    }
+
+    /// When a step begins, and when the next one does.
+    pub(super) fn bounds(&self, step: usize) -> std::ops::Range<i64> {
+        let start = self.starts.get(step).copied().unwrap_or(i64::MIN);
+        start..self.starts.get(step + 1).copied().unwrap_or(i64::MAX)
     }
 
     /// The first moments of all steps as text.
@@ -79,6 +88,7 @@ impl Calendar {
 
     pub(super) fn interval(&self) -> &'static str {
         match self.interval {
+            Interval::QuarterHour => "15min",
             Interval::Hour => "hour",
             Interval::Day => "day",
             Interval::Week => "week",
@@ -98,6 +108,7 @@ fn beyond(_: jiff::Error) -> FieldError {
 impl Interval {
     fn parse(text: &str) -> Result<Self, FieldError> {
         match text {
+            "15min" => Ok(Self::QuarterHour),
             "hour" => Ok(Self::Hour),
             "day" => Ok(Self::Day),
             "week" => Ok(Self::Week),
@@ -105,7 +116,7 @@ impl Interval {
             _ => Err(FieldError::new(
                 "interval",
                 "interval_unknown",
-                "must be hour, day, week or month",
+                "must be 15min, hour, day, week or month",
             )),
         }
     }
@@ -114,9 +125,12 @@ impl Interval {
     fn start_of(self, moment: &Zoned) -> Result<Zoned, FieldError> {
         let start_of_day = |zoned: &Zoned| zoned.start_of_day().map_err(beyond);
         match self {
-            Self::Hour => {
-                let into = SignedDuration::from_mins(i64::from(moment.minute()))
-                    + SignedDuration::from_secs(i64::from(moment.second()))
+            Self::QuarterHour | Self::Hour => {
+                let minutes = i64::from(moment.minute());
+                let into = SignedDuration::from_mins(match self {
+                    Self::QuarterHour => minutes % 15,
+                    _ => minutes,
+                }) + SignedDuration::from_secs(i64::from(moment.second()))
                     + SignedDuration::from_nanos(i64::from(moment.subsec_nanosecond()));
                 moment.checked_sub(into).map_err(beyond)
             }
@@ -135,9 +149,10 @@ impl Interval {
     /// When the step after the one beginning at `start` begins.
     fn after(self, start: &Zoned) -> Result<Zoned, FieldError> {
         match self {
-            Self::Hour => {
+            Self::QuarterHour | Self::Hour => {
+                let minutes = if self == Self::Hour { 60 } else { 15 };
                 let later = start
-                    .checked_add(SignedDuration::from_hours(1))
+                    .checked_add(SignedDuration::from_mins(minutes))
                     .map_err(beyond)?;
                 // Where clocks move by half an hour, the local hour begins elsewhere from then on.
                 let aligned = self.start_of(&later)?;

@@ -1,85 +1,69 @@
-//! Who clicked: figures straight from the clicks.
+//! Who clicked: answers over any period, any links and any filter, from the clicks themselves.
+//!
+//! A question is parsed (`query`), put to a snapshot of the tail and the chunks (`engine`) on threads of
+//! their own (`scanners`), and counted in one pass (`scan`). `docs/analytics.md` follows one from the
+//! request to the bytes.
 
+mod answers;
 mod calendar;
+mod click;
+mod engine;
+mod export;
+mod live;
 mod query;
+mod scan;
+mod scanners;
+mod visitors;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::capture::Capture;
-use crate::classify::{Facts, Kind, Reason};
-use crate::model::{Clock, Fact, FieldError, LinkId, Timestamp, WorkspaceId};
+use crate::live::LiveHub;
+use crate::model::{Clock, Dimension, FieldError, LinkId, Timestamp, WorkspaceId};
+use crate::store::click_reports::LinkNames;
 use crate::store::{Store, StoreError};
 use calendar::Calendar;
+use engine::{Engine, ScanError, Snapshot};
 use query::Question;
+use scan::{Cell, Figures, Grouping, Key, Scan, text_of};
 
-pub use query::AnalyticsQuery;
+pub use answers::{Breakdown, BreakdownRow, Point, PreviousPeriod, Summary, Timeseries};
+pub use click::{Position, RecordedClick};
+pub use export::Export;
+pub use live::{Live, LiveClick};
+pub use query::{AnalyticsQuery, ClicksPage, Filter};
 
 /// Most points of one timeseries.
 pub const MAX_POINTS: usize = 10_000;
+/// Most rows of one breakdown.
+pub const MAX_ROWS: i64 = 1_000;
+const DEFAULT_ROWS: i64 = 10;
+/// A chunk may be deleted while a question reads it; three times in a row it is not by chance.
+const ATTEMPTS: usize = 3;
+
+/// Asks again when a chunk was deleted in the middle of it.
+macro_rules! attempt {
+    ($ask:expr) => {{
+        let mut answer = $ask.await;
+        for _ in 1..$crate::analytics::ATTEMPTS {
+            if !matches!(answer, Err(ScanError::ChunkGone)) {
+                break;
+            }
+            answer = $ask.await;
+        }
+        answer?
+    }};
+}
+use attempt;
 
 /// Questions about the clicks of every workspace; each call names the one it asks about.
 #[derive(Clone, Debug)]
 pub struct Analytics {
     store: Store,
+    engine: Engine,
     capture: Arc<Capture>,
+    hub: LiveHub,
     clock: Arc<dyn Clock>,
-}
-
-/// Figures over one period.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// Of the kinds asked for; people only, unless bots or previews are included.
-    pub clicks: i64,
-    /// Distinct visitors among `clicks`.
-    pub visitors: i64,
-    pub bots: i64,
-    pub previews: i64,
-    pub last_clicked_at: Option<Timestamp>,
-    /// When the figures were read.
-    pub as_of: Timestamp,
-    /// Clicks recorded on this node that are not in the figures yet.
-    pub pending: u64,
-}
-
-/// Figures over equal steps of time, without gaps.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timeseries {
-    /// `hour`, `day`, `week` or `month`.
-    pub interval: &'static str,
-    /// The IANA zone whose hours and days these are.
-    pub tz: String,
-    pub points: Vec<Point>,
-    pub as_of: Timestamp,
-    pub pending: u64,
-}
-
-/// One step of a timeseries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Point {
-    /// When the step begins: RFC 3339 with the zone's offset at that moment.
-    pub start: String,
-    pub clicks: i64,
-    pub visitors: i64,
-}
-
-/// One stored click.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordedClick {
-    pub link: LinkId,
-    pub at: Timestamp,
-    pub kind: Kind,
-    pub reason: Reason,
-    /// Which stream and which of its records: unique, and the order among equal times.
-    pub position: (i64, i64),
-    facts: [String; Fact::ALL.len()],
-}
-
-impl RecordedClick {
-    /// The value of a fact. Empty text: unknown.
-    pub fn fact(&self, fact: Fact) -> &str {
-        &self.facts[fact.index()]
-    }
 }
 
 /// Why a question was not answered.
@@ -90,47 +74,89 @@ pub enum AnalyticsError {
     /// A link that is unknown or of another workspace.
     #[error("there is no such link")]
     NotFound,
+    /// Of some clicks in the period only totals are kept, and the answer needs more.
+    #[error("the detail of some clicks in the period is past its retention")]
+    DetailLost,
+    /// Clicks were deleted again and again while the question was answered.
+    #[error("the question was interrupted; ask again")]
+    Interrupted,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
+impl AnalyticsError {
+    fn refused(field: &'static str, code: &'static str, message: &'static str) -> Self {
+        Self::Refused(vec![FieldError::new(field, code, message)])
+    }
+}
+
 impl Analytics {
-    pub(crate) fn new(store: Store, capture: Arc<Capture>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        scanning: Store,
+        capture: Arc<Capture>,
+        hub: LiveHub,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             store,
+            engine: Engine::new(scanning, tokio::runtime::Handle::current()),
             capture,
+            hub,
             clock,
         }
     }
 
-    /// Totals; over the last 30 days unless `from` or `to` is given.
+    /// Totals; over the last 30 days unless `from` or `to` is given. `compare` is `previous` or nothing.
     pub async fn summary(
         &self,
         workspace: &WorkspaceId,
         query: AnalyticsQuery,
+        compare: Option<&str>,
     ) -> Result<Summary, AnalyticsError> {
         let as_of = self.clock.now();
         let question = self.question(*workspace, query, as_of).await?;
+        let compare = match compare {
+            None => false,
+            Some("previous") => true,
+            Some(_) => {
+                return Err(AnalyticsError::refused(
+                    "compare",
+                    "compare_unknown",
+                    "must be previous",
+                ));
+            }
+        };
+        let turn = self.engine.turn().await;
         // Read before the figures: a click is never missing from both.
         let pending = self.pending();
-        let totals = self.store.click_totals(&question.selection).await?;
-        let count_of = |kind: &Kind| match kind {
-            Kind::Human => totals.humans,
-            Kind::Bot => totals.bots,
-            Kind::Preview => totals.previews,
-        };
+        let (figures, newest, previous) = attempt!(self.sum_up(&question, compare));
+        drop(turn);
+        let [_, bots, previews] = figures.kinds.0.map(u64::cast_signed);
         Ok(Summary {
-            clicks: question.selection.kinds.iter().map(count_of).sum(),
-            visitors: totals.visitors,
-            bots: totals.bots,
-            previews: totals.previews,
-            last_clicked_at: totals.last_clicked_at,
+            clicks: signed(figures.kinds.of(question.kinds)),
+            visitors: visitors(&question, &figures, figures.get(&Key::Number(0))),
+            bots,
+            previews,
+            last_clicked_at: newest.map(Timestamp::from_millis),
+            previous: previous.map(|figures| {
+                let [_, bots, previews] = figures.kinds.0.map(u64::cast_signed);
+                PreviousPeriod {
+                    from: question.before(),
+                    to: question.from,
+                    clicks: signed(figures.kinds.of(question.kinds)),
+                    visitors: visitors(&question, &figures, figures.get(&Key::Number(0))),
+                    bots,
+                    previews,
+                }
+            }),
             as_of,
             pending,
         })
     }
 
-    /// Counts per `hour`, `day`, `week` or `month` of the zone asked for, every step present.
+    /// Counts per step of the zone asked for, every step present. `interval` is `15min`, `hour`,
+    /// `day`, `week` or `month`.
     pub async fn timeseries(
         &self,
         workspace: &WorkspaceId,
@@ -139,26 +165,23 @@ impl Analytics {
     ) -> Result<Timeseries, AnalyticsError> {
         let as_of = self.clock.now();
         let question = self.question(*workspace, query, as_of).await?;
-        let selection = &question.selection;
-        let calendar = Calendar::new(&question.zone, interval, selection.from, selection.to)
+        let calendar = Calendar::new(&question.zone, interval, question.from, question.to)
             .map_err(|error| AnalyticsError::Refused(vec![error]))?;
+        let calendar = Arc::new(calendar);
+        let turn = self.engine.turn().await;
         let pending = self.pending();
-        let mut counts = vec![(0_i64, HashSet::new()); calendar.len()];
-        self.store
-            .click_points(selection, |click| {
-                if let Some((clicks, visitors)) = counts.get_mut(calendar.step_of(click.at)) {
-                    *clicks += 1;
-                    visitors.insert(click.visitor);
-                }
-            })
-            .await?;
+        let figures = attempt!(self.step_by_step(&question, &calendar));
+        drop(turn);
         let points = calendar
             .starts()
-            .zip(counts)
-            .map(|(start, (clicks, visitors))| Point {
-                start,
-                clicks,
-                visitors: i64::try_from(visitors.len()).unwrap_or(i64::MAX),
+            .zip(0..)
+            .map(|(start, step)| {
+                let cell = figures.get(&Key::Number(step));
+                Point {
+                    start,
+                    clicks: signed(cell.map_or(0, |cell| cell.clicks)),
+                    visitors: visitors(&question, &figures, cell),
+                }
             })
             .collect();
         Ok(Timeseries {
@@ -170,19 +193,154 @@ impl Analytics {
         })
     }
 
-    /// Stored clicks in the order of (time, position), from after the given one; at most 1,000.
-    pub async fn clicks(
+    /// Counts per value of a dimension, the largest first: `limit` rows, 1 to [`MAX_ROWS`], 10 when
+    /// nothing is asked for.
+    pub async fn breakdown(
         &self,
         workspace: &WorkspaceId,
-        after: Option<(Timestamp, (i64, i64))>,
-        limit: i64,
-    ) -> Result<Vec<RecordedClick>, AnalyticsError> {
-        let (at, (stream, seq)) = after.unwrap_or((Timestamp::MIN, (i64::MIN, i64::MIN)));
-        let rows = self
-            .store
-            .click_rows(*workspace, (at, stream, seq), limit.clamp(1, 1_000))
+        query: AnalyticsQuery,
+        dimension: &str,
+        limit: Option<i64>,
+    ) -> Result<Breakdown, AnalyticsError> {
+        let as_of = self.clock.now();
+        let question = self.question(*workspace, query, as_of).await?;
+        let dimension: Dimension = dimension.parse().map_err(|_| {
+            AnalyticsError::refused(
+                "dimension",
+                "dimension_unknown",
+                "must be the name of a dimension, such as country or utm_source",
+            )
+        })?;
+        let limit = limit.unwrap_or(DEFAULT_ROWS);
+        if !(1..=MAX_ROWS).contains(&limit) {
+            return Err(AnalyticsError::refused(
+                "limit",
+                "limit_out_of_range",
+                "must be from 1 to 1,000",
+            ));
+        }
+        let limit = usize::try_from(limit).unwrap_or(1);
+        let turn = self.engine.turn().await;
+        let pending = self.pending();
+        let grouping = self.grouping(&question, dimension).await?;
+        let (all, top, of_top) = attempt!(self.break_down(&question, &grouping, limit));
+        drop(turn);
+        let total = all.kinds.of(question.kinds);
+        let rows: Vec<_> = top
+            .into_iter()
+            .map(|(key, clicks)| BreakdownRow {
+                visitors: visitors(&question, &of_top, of_top.get(&key)),
+                value: match key {
+                    Key::Text(text) => text.into(),
+                    Key::Number(link) => LinkId::from_number(link).to_string(),
+                },
+                clicks: signed(clicks),
+                share: share(clicks, total),
+            })
+            .collect();
+        let in_rows: i64 = rows.iter().map(|row| row.clicks).sum();
+        let in_all: u64 = all.iter().map(|(_, cell)| cell.clicks).sum();
+        Ok(Breakdown {
+            dimension,
+            total: signed(total),
+            rows,
+            other: signed(in_all) - in_rows,
+            as_of,
+            pending,
+        })
+    }
+
+    /// All together; when the last of them was; and the period before.
+    async fn sum_up(
+        &self,
+        question: &Question,
+        compare: bool,
+    ) -> Result<(Figures, Option<i64>, Option<Figures>), ScanError> {
+        let start = if compare {
+            question.before()
+        } else {
+            question.from
+        };
+        let snapshot = self.snapshot(question, start).await?;
+        let scan = Arc::new(question.scan(Grouping::All, snapshot.links.clone()));
+        let figures = self.figures(&scan, &snapshot).await?;
+        let newest = self.engine.newest(&scan, &snapshot, &figures).await?;
+        if !compare {
+            return Ok((figures, newest, None));
+        }
+        let scan = Scan {
+            from: start.as_millis(),
+            to: scan.from,
+            ..scan.as_ref().clone()
+        };
+        let previous = self.figures(&Arc::new(scan), &snapshot).await?;
+        Ok((figures, newest, Some(previous)))
+    }
+
+    async fn step_by_step(
+        &self,
+        question: &Question,
+        calendar: &Arc<Calendar>,
+    ) -> Result<Figures, ScanError> {
+        let snapshot = self.snapshot(question, question.from).await?;
+        let grouping = Grouping::Steps(Arc::clone(calendar));
+        let scan = Arc::new(question.scan(grouping, snapshot.links.clone()));
+        self.figures(&scan, &snapshot).await
+    }
+
+    /// The clicks of every value; the values that have most; and those with their visitors, which are
+    /// counted for them alone, so that many values take little memory.
+    async fn break_down(
+        &self,
+        question: &Question,
+        grouping: &Grouping,
+        limit: usize,
+    ) -> Result<(Figures, Vec<(Key, u64)>, Figures), ScanError> {
+        let snapshot = &self.snapshot(question, question.from).await?;
+        let scan = Arc::new(Scan {
+            visitors: false,
+            ..question.scan(grouping.clone(), snapshot.links.clone())
+        });
+        let all = self.figures(&scan, snapshot).await?;
+        let mut top: Vec<_> = all
+            .iter()
+            .filter(|(_, cell)| cell.clicks > 0)
+            .map(|(key, cell)| (key.clone(), cell.clicks))
+            .collect();
+        top.sort_unstable_by(|(a, a_clicks), (b, b_clicks)| {
+            b_clicks.cmp(a_clicks).then_with(|| a.cmp(b))
+        });
+        top.truncate(limit);
+        let of_top = Figures::of(top.iter().map(|(key, _)| key.clone()));
+        if !question.visitors {
+            return Ok((all, top, of_top));
+        }
+        let scan = Scan {
+            visitors: true,
+            ..scan.as_ref().clone()
+        };
+        let of_top = self
+            .engine
+            .figures(&Arc::new(scan), snapshot, of_top)
             .await?;
-        Ok(rows.iter().map(recorded).collect())
+        Ok((all, top, of_top))
+    }
+
+    async fn grouping(
+        &self,
+        question: &Question,
+        dimension: Dimension,
+    ) -> Result<Grouping, AnalyticsError> {
+        let names = match dimension {
+            Dimension::Tag => LinkNames::Tags,
+            Dimension::Domain => LinkNames::Domains,
+            _ => {
+                let text = text_of(dimension);
+                return Ok(text.map_or(Grouping::Links, |text| Grouping::Values(dimension, text)));
+            }
+        };
+        let names = self.store.link_names(question.workspace, names).await?;
+        Ok(Grouping::Names(Arc::new(names)))
     }
 
     /// Answered redirects that no store took, ever: the gap in the figures.
@@ -203,23 +361,54 @@ impl Analytics {
         now: Timestamp,
     ) -> Result<Question, AnalyticsError> {
         let question = Question::parse(workspace, query, now)?;
-        for link in &question.selection.links {
+        let links = &question.condition.links;
+        for link in links.one_of.iter().chain(&links.none_of) {
             if self.store.link(workspace, *link).await?.is_none() {
                 return Err(AnalyticsError::NotFound);
             }
         }
         Ok(question)
     }
+
+    async fn snapshot(
+        &self,
+        question: &Question,
+        from: Timestamp,
+    ) -> Result<Arc<Snapshot>, ScanError> {
+        let (from, to) = (from.as_millis(), question.to.as_millis());
+        self.engine
+            .snapshot(question.workspace, from, to, question.condition.clone())
+            .await
+    }
+
+    async fn figures(
+        &self,
+        scan: &Arc<Scan>,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<Figures, ScanError> {
+        self.engine
+            .figures(scan, snapshot, Figures::default())
+            .await
+    }
 }
 
-fn recorded(row: &crate::store::click_reports::ClickRow) -> RecordedClick {
-    let facts = Facts::decode(&row.facts).unwrap_or_default();
-    RecordedClick {
-        link: row.link_id,
-        at: row.at,
-        kind: Kind::from_code(row.kind),
-        reason: Reason::from_code(row.reason),
-        position: (row.stream, row.seq),
-        facts: Fact::ALL.map(|fact| facts.get(fact).to_owned()),
+fn signed(clicks: u64) -> i64 {
+    i64::try_from(clicks).unwrap_or(i64::MAX)
+}
+
+fn visitors(question: &Question, figures: &Figures, cell: Option<&Cell>) -> Option<i64> {
+    (question.visitors && !figures.visitors_lost)
+        .then(|| signed(cell.map_or(0, |cell| cell.visitors.count())))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a share has three digits that matter"
+)]
+fn share(clicks: u64, total: u64) -> f64 {
+    if total == 0 {
+        0.0
+    } else {
+        clicks as f64 / total as f64
     }
 }

@@ -41,7 +41,7 @@ pub fn encode_facts(agent: &Agent, facts: &RequestFacts<'_>, place: &Place<'_>, 
 }
 
 /// Appends one fact; an empty one is left out.
-pub(super) fn push_fact(out: &mut Vec<u8>, fact: Fact, value: &[u8]) {
+pub(crate) fn push_fact(out: &mut Vec<u8>, fact: Fact, value: &[u8]) {
     let value = &value[..value.len().min(MAX_VALUE_BYTES)];
     if value.is_empty() {
         return;

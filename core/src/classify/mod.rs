@@ -10,6 +10,7 @@ mod visitor;
 use std::net::IpAddr;
 
 pub use agent::{Agent, Agents};
+pub(crate) use facts::push_fact;
 pub use facts::{Facts, MalformedFacts, encode_facts};
 pub(crate) use source::without_qr_mark;
 pub use visitor::visitor_hash;
@@ -84,6 +85,15 @@ impl Kind {
         }
     }
 
+    /// The kind of a name.
+    pub(crate) fn from_name(name: &str) -> Self {
+        match name {
+            "human" => Self::Human,
+            "preview" => Self::Preview,
+            _ => Self::Bot,
+        }
+    }
+
     /// The name used in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -136,6 +146,14 @@ impl Reason {
         Self::ALL
             .into_iter()
             .find(|reason| i16::from(*reason as u8) == code)
+            .unwrap_or(Self::UnknownAgent)
+    }
+
+    /// The reason of a name.
+    pub(crate) fn from_name(name: &str) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == name)
             .unwrap_or(Self::UnknownAgent)
     }
 

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::capture::push_click;
 use crate::click::ClickHead;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, WorkspaceId};
 use crate::spool::{Batch, ReadOutcome, Spool, StreamId};
 use crate::store::clicks::{DeadRecord, StreamPart};
 
@@ -66,6 +65,15 @@ impl BatchReader {
 
     pub(super) fn parts(&self) -> &[StreamPart] {
         &self.parts
+    }
+
+    /// How many clicks of each workspace the batch has.
+    pub(super) fn clicks_by_workspace(&self) -> HashMap<WorkspaceId, usize> {
+        let mut clicks = HashMap::new();
+        for (_, click, _) in self.parts.iter().flat_map(|part| part.clicks.iter()) {
+            *clicks.entry(click.workspace).or_default() += 1;
+        }
+        clicks
     }
 
     pub(super) fn take_skewed(&mut self) -> u64 {
@@ -165,7 +173,7 @@ impl BatchReader {
                         head.at = now;
                         self.skewed += 1;
                     }
-                    push_click(&mut part.rows, &head, facts, signed(seq));
+                    part.clicks.push(signed(seq), head, facts);
                 }
                 Err(_) => part.dead.push(DeadRecord {
                     seq: signed(seq),

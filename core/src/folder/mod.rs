@@ -16,13 +16,16 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::capture::Capture;
+use crate::live::LiveHub;
 use crate::model::{Clock, Timestamp};
+use crate::sealer::{MergeBell, Sealer, Sealing, Tails};
 use crate::spool::{Spool, StreamId};
 use crate::store::clicks::FoldOutcome;
 use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError, within};
 use crate::visitor_salts::VisitorSalts;
 use batch::{BatchReader, StreamState};
 use pace::Pace;
+pub(crate) use pace::give_way;
 
 /// Gathering clicks for this long makes batches large and their commits few.
 const GATHER: Duration = Duration::from_millis(400);
@@ -54,6 +57,10 @@ pub(crate) struct FolderParts {
     pub(crate) database: DatabaseUrl,
     pub(crate) capture: Arc<Capture>,
     pub(crate) salts: Arc<VisitorSalts>,
+    pub(crate) tails: Arc<Tails>,
+    pub(crate) sealing: Sealing,
+    pub(crate) bell: MergeBell,
+    pub(crate) hub: LiveHub,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -148,7 +155,7 @@ impl Thread {
             let Some(store) = connect(&self.parts.database, &self.stop).await else {
                 return pace;
             };
-            let next = Folder::new(self, store.clone(), pace).run().await;
+            let next = Box::pin(Folder::new(self, store.clone(), pace).run()).await;
             store.close().await;
             next
         }))
@@ -179,6 +186,9 @@ struct Folder {
     store: Store,
     capture: Arc<Capture>,
     salts: Arc<VisitorSalts>,
+    sealer: Sealer,
+    tails: Arc<Tails>,
+    hub: LiveHub,
     clock: Arc<dyn Clock>,
     progress: Arc<FoldProgress>,
     stop: CancellationToken,
@@ -199,6 +209,9 @@ impl Folder {
             store,
             capture: Arc::clone(&parts.capture),
             salts: Arc::clone(&parts.salts),
+            sealer: Sealer::new(parts.sealing, Arc::clone(&parts.tails), parts.bell.clone()),
+            tails: Arc::clone(&parts.tails),
+            hub: parts.hub.clone(),
             clock: Arc::clone(&parts.clock),
             progress: Arc::clone(&thread.progress),
             stop: thread.stop.clone(),
@@ -218,11 +231,11 @@ impl Folder {
             if next != self.pace {
                 return next;
             }
-            let pause = match self.fold_once().await {
-                Ok(full) => {
+            let pause = match Box::pin(self.fold_and_seal()).await {
+                Ok(more) => {
                     self.retry = RETRY_FIRST;
                     self.chores().await;
-                    if full { Duration::ZERO } else { GATHER }
+                    if more { Duration::ZERO } else { GATHER }
                 }
                 Err(error) => self.after_failure(&error),
             };
@@ -279,6 +292,17 @@ impl Folder {
         self.cursors_read = Instant::now();
     }
 
+    /// Folds one batch, and seals when nothing else waits to be folded or too much to be sealed.
+    /// Returns whether there is more to do.
+    async fn fold_and_seal(&mut self) -> Result<bool, StoreError> {
+        let full = self.fold_once().await?;
+        if full && !self.sealer.is_pressing() {
+            return Ok(true);
+        }
+        let seal = self.sealer.step(&self.store, self.clock.now());
+        Ok(within(FOLD_PATIENCE, Box::pin(seal)).await? || full)
+    }
+
     /// Folds one batch. Returns whether more may wait.
     async fn fold_once(&mut self) -> Result<bool, StoreError> {
         if self.cursors_read.elapsed() >= RECHECK_CURSORS_EVERY {
@@ -294,16 +318,24 @@ impl Folder {
         let fold = self.store.fold(self.reader.parts(), now);
         let outcome = within(FOLD_PATIENCE, fold).await?;
         match outcome {
-            FoldOutcome::Applied => self.applied(),
+            FoldOutcome::Applied(numbers) => {
+                let clicks = self.reader.parts().iter().map(|part| &part.clicks);
+                self.hub.folded(clicks.zip(numbers));
+                self.applied();
+                return Ok(full);
+            }
             FoldOutcome::Moved(_) => {
                 self.progress.repeated.fetch_add(1, Ordering::Relaxed);
                 self.forget_cursors();
             }
         }
-        Ok(full || outcome != FoldOutcome::Applied)
+        Ok(true)
     }
 
     fn applied(&mut self) {
+        for (workspace, clicks) in self.reader.clicks_by_workspace() {
+            self.tails.add(workspace, clicks);
+        }
         for part in self.reader.parts() {
             let id = StreamId::from_bytes(part.stream);
             let cursor = u64::try_from(part.to).unwrap_or(0);
@@ -313,7 +345,7 @@ impl Folder {
             self.spool.folded(id, cursor.into());
             self.progress
                 .folded
-                .fetch_add(part.rows.len() as u64, Ordering::Relaxed);
+                .fetch_add(part.clicks.len() as u64, Ordering::Relaxed);
             self.progress
                 .dead
                 .fetch_add(part.dead.len() as u64, Ordering::Relaxed);

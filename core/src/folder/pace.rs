@@ -51,12 +51,17 @@ impl Pace {
         if self == Self::Pressing {
             return;
         }
-        let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        if let Err(error) =
-            set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy)
-        {
-            tracing::debug!(?error, "the folder runs at normal priority");
-        }
+        give_way();
+    }
+}
+
+/// Runs the current thread only when a core has nothing else to do. Threads that it makes inherit that.
+pub(crate) fn give_way() {
+    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    if let Err(error) =
+        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy)
+    {
+        tracing::debug!(?error, "a thread in the background runs at normal priority");
     }
 }
 

@@ -1,65 +1,76 @@
-//! Reading clicks: figures, raw rows, and the proof that rows and counters agree.
+//! Reading clicks: what a question needs of one moment, and the links it is about.
 
 use std::collections::HashMap;
 
-use sqlx::QueryBuilder;
+use sqlx::{FromRow as _, QueryBuilder, Row as _};
 
-use crate::classify::Kind;
-use crate::model::{LinkId, Timestamp, WorkspaceId};
+use crate::model::{LinkId, WorkspaceId};
+use crate::store::chunks::{ChunkHead, DAY_MILLIS, head_columns};
 use crate::store::{Store, StoreError, in_snapshot, with_db};
 
-/// Which clicks a question is about, already checked.
-#[derive(Clone, Debug)]
-pub(crate) struct ClickSelection {
-    pub(crate) workspace: WorkspaceId,
-    /// None of these: every link.
-    pub(crate) links: Vec<LinkId>,
-    pub(crate) tags: Vec<String>,
-    pub(crate) hosts: Vec<String>,
-    pub(crate) from: Timestamp,
-    /// Exclusive.
-    pub(crate) to: Timestamp,
-    /// Kinds that are counted as clicks.
-    pub(crate) kinds: Vec<Kind>,
+/// Which links a question is about; every link when nothing is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LinkCondition {
+    pub(crate) links: Terms<LinkId>,
+    pub(crate) tags: Terms<String>,
+    pub(crate) hosts: Terms<String>,
 }
 
-/// Figures over a selection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
-pub(crate) struct ClickTotals {
-    pub(crate) humans: i64,
-    pub(crate) bots: i64,
-    pub(crate) previews: i64,
-    pub(crate) visitors: i64,
-    pub(crate) last_clicked_at: Option<Timestamp>,
-}
-
-/// One click as a question sees it.
-#[derive(Clone, Copy, Debug, sqlx::FromRow)]
-pub(crate) struct ClickPoint {
-    pub(crate) at: Timestamp,
-    pub(crate) visitor: i64,
-}
-
-/// One click as it is stored.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub(crate) struct ClickRow {
-    pub(crate) link_id: LinkId,
-    pub(crate) at: Timestamp,
-    pub(crate) kind: i16,
-    pub(crate) reason: i16,
-    pub(crate) stream: i64,
-    pub(crate) seq: i64,
-    pub(crate) facts: Vec<u8>,
-}
-
-/// A link whose rows and counters disagree.
+/// One of these, unless there are none, and none of those.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    pub link: LinkId,
-    /// Humans, bots and previews among the rows.
-    pub rows: [i64; 3],
-    /// Humans, bots and previews in the counters.
-    pub counters: [i64; 3],
+pub(crate) struct Terms<T> {
+    pub(crate) one_of: Vec<T>,
+    pub(crate) none_of: Vec<T>,
+}
+
+impl<T> Default for Terms<T> {
+    fn default() -> Self {
+        Self {
+            one_of: Vec::new(),
+            none_of: Vec::new(),
+        }
+    }
+}
+
+impl<T> Terms<T> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.one_of.is_empty() && self.none_of.is_empty()
+    }
+}
+
+impl LinkCondition {
+    fn is_empty(&self) -> bool {
+        self.links.is_empty() && self.tags.is_empty() && self.hosts.is_empty()
+    }
+}
+
+/// The clicks of a workspace in a period, as they were at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct StoredClicks {
+    /// Every chunk that has clicks of the period, by day.
+    pub(crate) chunks: Vec<ChunkHead>,
+    /// Every parcel of the tail that has.
+    pub(crate) tail: Vec<Vec<u8>>,
+    /// The links asked for, in order; every link when `None`.
+    pub(crate) links: Option<Vec<i64>>,
+}
+
+/// Every click and every counter, as they were at one moment.
+#[derive(Debug)]
+pub(crate) struct AllClicks {
+    /// With the workspace of each.
+    pub(crate) chunks: Vec<(WorkspaceId, ChunkHead)>,
+    /// Workspace, clicks and records of each parcel.
+    pub(crate) tail: Vec<(WorkspaceId, i64, Vec<u8>)>,
+    /// Humans, bots and previews of each link.
+    pub(crate) counters: Vec<(LinkId, i64, i64, i64)>,
+}
+
+/// What links go by in a breakdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkNames {
+    Tags,
+    Domains,
 }
 
 macro_rules! push_in {
@@ -73,132 +84,157 @@ macro_rules! push_in {
     }};
 }
 
-macro_rules! push_selection {
-    ($query:ident, $selection:expr) => {{
-        let selection: &ClickSelection = $selection;
-        $query
-            .push(" FROM clicks WHERE workspace_id = ")
-            .push_bind(selection.workspace);
-        $query.push(" AND at >= ").push_bind(selection.from);
-        $query.push(" AND at < ").push_bind(selection.to);
-        if !selection.links.is_empty() {
-            $query.push(" AND link_id IN ");
-            push_in!($query, &selection.links);
+/// Adds `AND subject [NOT] IN …` for what a term says; `$open` and `$close` go around the list.
+macro_rules! push_terms {
+    ($query:ident, $terms:expr, $subject:literal, $open:literal, $close:literal) => {
+        if !$terms.one_of.is_empty() {
+            $query.push(concat!(" AND ", $subject, " IN ", $open));
+            push_in!($query, &$terms.one_of);
+            $query.push($close);
         }
-        if !selection.tags.is_empty() {
-            $query.push(" AND link_id IN (SELECT link_id FROM link_tags WHERE tag IN ");
-            push_in!($query, &selection.tags);
-            $query.push(")");
+        if !$terms.none_of.is_empty() {
+            $query.push(concat!(" AND ", $subject, " NOT IN ", $open));
+            push_in!($query, &$terms.none_of);
+            $query.push($close);
         }
-        if !selection.hosts.is_empty() {
-            $query.push(
-                " AND link_id IN (SELECT l.id FROM links l JOIN domains d ON d.id = l.domain_id \
-                 WHERE d.host IN ",
+    };
+}
+
+macro_rules! links_of {
+    ($tx:ident, $workspace:expr, $condition:expr) => {{
+        let condition: &LinkCondition = $condition;
+        if condition.is_empty() {
+            None
+        } else {
+            let mut query = QueryBuilder::new("SELECT id FROM links WHERE workspace_id = ");
+            query.push_bind($workspace);
+            push_terms!(query, condition.links, "id", "", "");
+            push_terms!(
+                query,
+                condition.tags,
+                "id",
+                "(SELECT link_id FROM link_tags WHERE tag IN ",
+                ")"
             );
-            push_in!($query, &selection.hosts);
-            $query.push(")");
+            push_terms!(
+                query,
+                condition.hosts,
+                "domain_id",
+                "(SELECT id FROM domains WHERE host IN ",
+                ")"
+            );
+            query.push(" ORDER BY id");
+            let links = query.build_query_scalar::<i64>().persistent(false);
+            Some(links.fetch_all(&mut *$tx).await?)
         }
     }};
 }
 
-fn kind_codes(selection: &ClickSelection) -> Vec<i16> {
-    selection.kinds.iter().map(|kind| kind.code()).collect()
-}
-
 impl Store {
-    /// Counts of every kind, and the distinct visitors and the last moment among the counted kinds.
-    pub(crate) async fn click_totals(
-        &self,
-        selection: &ClickSelection,
-    ) -> Result<ClickTotals, StoreError> {
-        let kinds = kind_codes(selection);
-        let totals = with_db!(&self.db, |pool| {
-            let mut query = QueryBuilder::new(
-                "SELECT CAST(COALESCE(SUM(CASE WHEN kind = 0 THEN 1 ELSE 0 END), 0) AS BIGINT) \
-                 AS humans, \
-                 CAST(COALESCE(SUM(CASE WHEN kind = 1 THEN 1 ELSE 0 END), 0) AS BIGINT) AS bots, \
-                 CAST(COALESCE(SUM(CASE WHEN kind = 2 THEN 1 ELSE 0 END), 0) AS BIGINT) \
-                 AS previews, COUNT(DISTINCT CASE WHEN kind IN ",
-            );
-            push_in!(query, &kinds);
-            query.push(" THEN visitor END) AS visitors, MAX(CASE WHEN kind IN ");
-            push_in!(query, &kinds);
-            query.push(" THEN at END) AS last_clicked_at");
-            push_selection!(query, selection);
-            query
-                .build_query_as()
-                .persistent(false)
-                .fetch_one(pool)
-                .await?
-        });
-        Ok(totals)
-    }
-
-    /// Every click of the counted kinds, in no order.
-    pub(crate) async fn click_points(
-        &self,
-        selection: &ClickSelection,
-        mut each: impl FnMut(ClickPoint) + Send,
-    ) -> Result<(), StoreError> {
-        use futures_util::StreamExt as _;
-        let kinds = kind_codes(selection);
-        with_db!(&self.db, |pool| {
-            let mut query = QueryBuilder::new("SELECT at, visitor");
-            push_selection!(query, selection);
-            query.push(" AND kind IN ");
-            push_in!(query, &kinds);
-            let mut rows = query.build_query_as::<ClickPoint>().fetch(pool);
-            while let Some(point) = rows.next().await {
-                each(point?);
-            }
-        });
-        Ok(())
-    }
-
-    /// Stored clicks of a workspace in the order (at, stream, seq), from after a position.
-    pub(crate) async fn click_rows(
+    /// What a question needs, on one snapshot: unix milliseconds from `from` until before `to`.
+    pub(crate) async fn stored_clicks(
         &self,
         workspace: WorkspaceId,
-        after: (Timestamp, i64, i64),
-        limit: i64,
-    ) -> Result<Vec<ClickRow>, StoreError> {
-        let rows = with_db!(&self.db, |pool| {
-            sqlx::query_as(
-                "SELECT link_id, at, kind, reason, stream, seq, facts FROM clicks \
-                 WHERE workspace_id = $1 AND (at, stream, seq) > ($2, $3, $4) \
-                 ORDER BY at, stream, seq LIMIT $5",
-            )
+        from: i64,
+        to: i64,
+        condition: &LinkCondition,
+    ) -> Result<StoredClicks, StoreError> {
+        let clicks = in_snapshot!(&self.db, |tx| {
+            let chunks = sqlx::query_as(concat!(
+                "SELECT ",
+                head_columns!(),
+                " FROM chunks WHERE workspace_id = $1 AND day >= $2 AND day <= $3 \
+                 AND replaced_at IS NULL AND first_at < $4 AND last_at >= $5 ORDER BY day, id"
+            ))
             .bind(workspace)
-            .bind(after.0)
-            .bind(after.1)
-            .bind(after.2)
-            .bind(limit)
-            .fetch_all(pool)
-            .await?
-        });
-        Ok(rows)
-    }
-
-    /// Compares rows and counters of every link on one snapshot.
-    /// Returns links compared, clicks counted, and the differences.
-    pub(crate) async fn compare_counters(&self) -> Result<(u64, i64, Vec<Difference>), StoreError> {
-        let (rows, counters) = in_snapshot!(&self.db, |tx| {
-            let rows: Vec<(LinkId, i64, i64, i64)> = sqlx::query_as(
-                "SELECT link_id, \
-                 CAST(SUM(CASE WHEN kind = 0 THEN 1 ELSE 0 END) AS BIGINT), \
-                 CAST(SUM(CASE WHEN kind = 1 THEN 1 ELSE 0 END) AS BIGINT), \
-                 CAST(SUM(CASE WHEN kind = 2 THEN 1 ELSE 0 END) AS BIGINT) \
-                 FROM clicks GROUP BY link_id",
-            )
+            .bind(from.div_euclid(DAY_MILLIS))
+            .bind((to - 1).div_euclid(DAY_MILLIS))
+            .bind(to)
+            .bind(from)
             .fetch_all(&mut *tx)
             .await?;
-            let counters: Vec<(LinkId, i64, i64, i64)> =
+            let tail = sqlx::query_scalar(
+                "SELECT records FROM tail WHERE workspace_id = $1 \
+                 AND first_at < $2 AND last_at >= $3",
+            )
+            .bind(workspace)
+            .bind(to)
+            .bind(from)
+            .fetch_all(&mut *tx)
+            .await?;
+            StoredClicks {
+                chunks,
+                tail,
+                links: links_of!(tx, workspace, condition),
+            }
+        });
+        Ok(clicks)
+    }
+
+    /// The links that a condition names, in order; every link when `None`.
+    pub(crate) async fn links_of(
+        &self,
+        workspace: WorkspaceId,
+        condition: &LinkCondition,
+    ) -> Result<Option<Vec<i64>>, StoreError> {
+        let links = in_snapshot!(&self.db, |tx| links_of!(tx, workspace, condition));
+        Ok(links)
+    }
+
+    /// What each link of a workspace goes by, now.
+    pub(crate) async fn link_names(
+        &self,
+        workspace: WorkspaceId,
+        names: LinkNames,
+    ) -> Result<HashMap<i64, Vec<Box<str>>>, StoreError> {
+        let sql = match names {
+            LinkNames::Tags => {
+                "SELECT l.id, t.tag FROM links l JOIN link_tags t ON t.link_id = l.id \
+                 WHERE l.workspace_id = $1"
+            }
+            LinkNames::Domains => {
+                "SELECT l.id, d.host FROM links l JOIN domains d ON d.id = l.domain_id \
+                 WHERE l.workspace_id = $1"
+            }
+        };
+        let pairs: Vec<(i64, String)> = with_db!(&self.db, |pool| {
+            sqlx::query_as(sql).bind(workspace).fetch_all(pool).await?
+        });
+        let mut by_link: HashMap<i64, Vec<Box<str>>> = HashMap::new();
+        for (link, name) in pairs {
+            by_link.entry(link).or_default().push(name.into());
+        }
+        Ok(by_link)
+    }
+
+    /// Everything that must agree, on one snapshot.
+    pub(crate) async fn all_clicks(&self) -> Result<AllClicks, StoreError> {
+        let all = in_snapshot!(&self.db, |tx| {
+            let rows = sqlx::query(concat!(
+                "SELECT workspace_id, ",
+                head_columns!(),
+                " FROM chunks WHERE replaced_at IS NULL ORDER BY id"
+            ))
+            .fetch_all(&mut *tx)
+            .await?;
+            let chunks = rows
+                .iter()
+                .map(|row| Ok((row.try_get(0)?, ChunkHead::from_row(row)?)))
+                .collect::<Result<_, sqlx::Error>>()?;
+            let tail = sqlx::query_as("SELECT workspace_id, click_count, records FROM tail")
+                .fetch_all(&mut *tx)
+                .await?;
+            let counters =
                 sqlx::query_as("SELECT link_id, humans, bots, previews FROM link_counters")
                     .fetch_all(&mut *tx)
                     .await?;
-            (rows, counters)
+            AllClicks {
+                chunks,
+                tail,
+                counters,
+            }
         });
-        Ok(differences(rows, counters))
+        Ok(all)
     }
 
     /// Records that no longer decode.
@@ -222,39 +258,4 @@ impl Store {
         });
         Ok(clicks)
     }
-}
-
-type Counts = (LinkId, i64, i64, i64);
-
-fn differences(rows: Vec<Counts>, counters: Vec<Counts>) -> (u64, i64, Vec<Difference>) {
-    let clicks = rows.iter().map(|row| row.1 + row.2 + row.3).sum();
-    let mut by_link: HashMap<LinkId, [i64; 3]> = rows
-        .into_iter()
-        .map(|(link, humans, bots, previews)| (link, [humans, bots, previews]))
-        .collect();
-    let mut compared = 0;
-    let mut found = Vec::new();
-    for (link, humans, bots, previews) in counters {
-        compared += 1;
-        let counters = [humans, bots, previews];
-        let rows = by_link.remove(&link).unwrap_or_default();
-        if rows != counters {
-            found.push(Difference {
-                link,
-                rows,
-                counters,
-            });
-        }
-    }
-    // Rows of links that have no counters at all.
-    for (link, rows) in by_link {
-        compared += 1;
-        found.push(Difference {
-            link,
-            rows,
-            counters: [0; 3],
-        });
-    }
-    found.sort_by_key(|difference| difference.link);
-    (compared, clicks, found)
 }

@@ -1,31 +1,56 @@
 //! Writing clicks: the fold of spooled clicks, and the few that go straight into the database.
+//! Those of one workspace and one transaction go into the tail as one parcel.
 
 use std::collections::BTreeMap;
 
 use sqlx::QueryBuilder;
 
-use crate::classify::Kind;
+use crate::classify::{Kind, Reason};
+use crate::click::ClickHead;
+use crate::columns::{Parcel, Row};
 use crate::model::Timestamp;
-use crate::store::append::AppendClicks;
 use crate::store::streams::{StreamLimit, store_limit};
 use crate::store::{Store, StoreError, in_tx};
 
-/// Clicks as columns, ready to be appended to the tail.
-#[derive(Debug, Default)]
-pub(crate) struct ClickRows {
-    pub(crate) workspace: Vec<i64>,
-    pub(crate) link: Vec<i64>,
-    pub(crate) at: Vec<i64>,
-    pub(crate) kind: Vec<i16>,
-    pub(crate) reason: Vec<i16>,
-    pub(crate) visitor: Vec<i64>,
-    pub(crate) seq: Vec<i64>,
-    pub(crate) facts: Vec<Vec<u8>>,
+/// Clicks of one stream, ready to be written.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NewClicks {
+    heads: Vec<(i64, ClickHead)>,
+    facts: Vec<u8>,
+    /// Where the facts of each click end.
+    ends: Vec<usize>,
 }
 
-impl ClickRows {
+impl NewClicks {
+    /// Adds a click with its number in the stream.
+    pub(crate) fn push(&mut self, seq: i64, head: ClickHead, facts: &[u8]) {
+        self.heads.push((seq, head));
+        self.facts.extend_from_slice(facts);
+        self.ends.push(self.facts.len());
+    }
+
+    /// Gives the only click its number.
+    fn renumber(&mut self, number: i64) {
+        for (seq, _) in &mut self.heads {
+            *seq = number;
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.link.len()
+        self.heads.len()
+    }
+
+    /// Every click: its number in the stream, what is known of every click, and its facts.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, &ClickHead, &[u8])> {
+        let mut start = 0;
+        self.heads
+            .iter()
+            .zip(&self.ends)
+            .map(move |((seq, head), end)| {
+                let facts = &self.facts[start..*end];
+                start = *end;
+                (*seq, head, facts)
+            })
     }
 }
 
@@ -45,7 +70,7 @@ pub(crate) struct StreamPart {
     pub(crate) from: i64,
     /// The cursor after; `from` plus the number of records, or more where a gap was accepted.
     pub(crate) to: i64,
-    pub(crate) rows: ClickRows,
+    pub(crate) clicks: NewClicks,
     pub(crate) dead: Vec<DeadRecord>,
 }
 
@@ -60,22 +85,24 @@ pub(crate) struct CounterDelta {
 }
 
 impl CounterDelta {
-    pub(crate) fn add(&mut self, kind: i16, at: i64) {
-        if kind == Kind::Human.code() {
-            self.humans += 1;
-            self.last_clicked_at = self.last_clicked_at.max(Some(at));
-        } else if kind == Kind::Preview.code() {
-            self.previews += 1;
-        } else {
-            self.bots += 1;
+    fn add(&mut self, click: &ClickHead) {
+        self.workspace = click.workspace.number();
+        match Kind::from_code(click.kind.into()) {
+            Kind::Human => {
+                self.humans += 1;
+                self.last_clicked_at = self.last_clicked_at.max(Some(click.at.as_millis()));
+            }
+            Kind::Bot => self.bots += 1,
+            Kind::Preview => self.previews += 1,
         }
     }
 }
 
 /// Whether a fold took effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FoldOutcome {
-    Applied,
+    /// The number of each part's stream.
+    Applied(Vec<i64>),
     /// The cursor of this part was not where the fold expected it: nothing was written.
     Moved(usize),
 }
@@ -84,7 +111,7 @@ pub(crate) enum FoldOutcome {
 const COUNTER_CHUNKS: [usize; 4] = [128, 16, 4, 1];
 
 /// Cuts `items` into slices of a few fixed lengths.
-fn in_chunks<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
+pub(crate) fn in_chunks<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let size = COUNTER_CHUNKS
             .into_iter()
@@ -124,6 +151,31 @@ macro_rules! push_counters {
     };
 }
 
+/// Inserts parcels, one for each workspace, inside a transaction.
+macro_rules! insert_parcels {
+    ($tx:ident, $parcels:expr) => {
+        let parcels: Vec<(i64, Parcel)> = $parcels.into_iter().collect();
+        for chunk in in_chunks(&parcels) {
+            let mut query = QueryBuilder::new(
+                "INSERT INTO tail \
+                 (workspace_id, stream, seq, click_count, first_at, last_at, records) ",
+            );
+            query.push_values(chunk, |mut row, (workspace, parcel)| {
+                let ((stream, seq), (first_at, last_at)) = (parcel.key(), parcel.times());
+                row.push_bind(*workspace)
+                    .push_bind(stream)
+                    .push_bind(seq)
+                    .push_bind(i64::try_from(parcel.clicks()).unwrap_or(i64::MAX))
+                    .push_bind(first_at)
+                    .push_bind(last_at)
+                    .push_bind(parcel.seal());
+            });
+            query.build().execute(&mut *$tx).await?;
+        }
+    };
+}
+pub(crate) use insert_parcels;
+
 macro_rules! insert_dead {
     ($tx:ident, $part:expr, $now:expr) => {
         for dead in &$part.dead {
@@ -142,6 +194,22 @@ macro_rules! insert_dead {
     };
 }
 
+/// Gives a click the next number of a stream that has no file. Whoever gives another one waits for the
+/// end of this transaction: the numbers are in the order in which the clicks are counted.
+macro_rules! number_click {
+    ($tx:ident, $click:expr, $stream:expr, $now:expr) => {
+        let seq: i64 = sqlx::query_scalar(
+            "UPDATE spool_streams SET seq = seq + 1, updated_at = $1 WHERE number = $2 \
+             RETURNING seq",
+        )
+        .bind($now)
+        .bind($stream)
+        .fetch_one(&mut *$tx)
+        .await?;
+        $click.renumber(seq);
+    };
+}
+
 impl Store {
     /// Applies clicks, counters and cursors in one transaction, or nothing.
     ///
@@ -151,8 +219,8 @@ impl Store {
         parts: &[StreamPart],
         now: Timestamp,
     ) -> Result<FoldOutcome, StoreError> {
-        let deltas = counter_deltas(parts);
-        in_tx!(&self.db, |tx| {
+        let deltas = counter_deltas(parts.iter().map(|part| &part.clicks));
+        let numbers = in_tx!(&self.db, |tx| {
             let mut numbers = Vec::with_capacity(parts.len());
             for (index, part) in parts.iter().enumerate() {
                 if part.from == 0 {
@@ -182,34 +250,33 @@ impl Store {
                 numbers.push(number);
                 insert_dead!(tx, part, now);
             }
-            for (part, number) in parts.iter().zip(numbers) {
-                tx.append_clicks(&part.rows, number).await?;
-            }
+            let clicks = parts
+                .iter()
+                .map(|part| &part.clicks)
+                .zip(numbers.iter().copied());
+            insert_parcels!(tx, parcels(clicks));
             push_counters!(tx, deltas);
+            numbers
         });
-        Ok(FoldOutcome::Applied)
+        Ok(FoldOutcome::Applied(numbers))
     }
 
     /// Stores one click without the spool: rows and counters in one transaction, and in the same one
     /// the limit of the spool stream that holds it too.
     pub(crate) async fn insert_click(
         &self,
-        rows: &ClickRows,
+        mut click: NewClicks,
         stream: i64,
         limit: Option<StreamLimit>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut delta = CounterDelta {
-            workspace: rows.workspace[0],
-            ..CounterDelta::default()
-        };
-        delta.add(rows.kind[0], rows.at[0]);
-        let deltas = [(rows.link[0], delta)];
+        let deltas = counter_deltas([&click]);
         in_tx!(&self.db, |tx| {
             if let Some(limit) = limit {
                 store_limit!(tx, limit, now);
             }
-            tx.append_clicks(rows, stream).await?;
+            number_click!(tx, click, stream, now);
+            insert_parcels!(tx, parcels([(&click, stream)]));
             push_counters!(tx, deltas);
         });
         Ok(())
@@ -220,17 +287,22 @@ impl Store {
     /// there are is read here too: another node may have changed the link since it was loaded.
     pub(crate) async fn insert_limited_click(
         &self,
-        rows: &ClickRows,
+        mut clicks: NewClicks,
         stream: i64,
+        now: Timestamp,
     ) -> Result<bool, StoreError> {
+        let Some((_, click, _)) = clicks.iter().next() else {
+            return Ok(false);
+        };
+        let (at, link) = (click.at, click.link);
         in_tx!(&self.db, |tx| {
             let taken = sqlx::query(
                 "UPDATE link_counters SET humans = humans + 1, last_clicked_at = $1 \
                  WHERE link_id = $2 AND humans < (SELECT COALESCE(l.max_clicks, $3) FROM links l \
                  WHERE l.id = $2 AND l.state = 'active')",
             )
-            .bind(rows.at[0])
-            .bind(rows.link[0])
+            .bind(at)
+            .bind(link)
             .bind(i64::MAX)
             .execute(&mut *tx)
             .await?
@@ -238,7 +310,8 @@ impl Store {
             if taken == 0 {
                 return Ok(false);
             }
-            tx.append_clicks(rows, stream).await?;
+            number_click!(tx, clicks, stream, now);
+            insert_parcels!(tx, parcels([(&clicks, stream)]));
         });
         Ok(true)
     }
@@ -268,15 +341,31 @@ impl Store {
 
 /// The sum of all parts per link, in the order of the links: two folders never wait for each other
 /// in a circle.
-fn counter_deltas(parts: &[StreamPart]) -> Vec<(i64, CounterDelta)> {
+fn counter_deltas<'a>(clicks: impl IntoIterator<Item = &'a NewClicks>) -> Vec<(i64, CounterDelta)> {
     let mut deltas: BTreeMap<i64, CounterDelta> = BTreeMap::new();
-    for part in parts {
-        let rows = &part.rows;
-        for index in 0..rows.len() {
-            let delta = deltas.entry(rows.link[index]).or_default();
-            delta.workspace = rows.workspace[index];
-            delta.add(rows.kind[index], rows.at[index]);
-        }
+    for (_, click, _) in clicks.into_iter().flat_map(NewClicks::iter) {
+        deltas.entry(click.link.number()).or_default().add(click);
     }
     deltas.into_iter().collect()
+}
+
+/// The clicks of each workspace, out of streams with these numbers.
+fn parcels<'a>(clicks: impl IntoIterator<Item = (&'a NewClicks, i64)>) -> BTreeMap<i64, Parcel> {
+    let mut parcels: BTreeMap<i64, Parcel> = BTreeMap::new();
+    for (clicks, stream) in clicks {
+        for (seq, click, facts) in clicks.iter() {
+            let parcel = parcels.entry(click.workspace.number()).or_default();
+            parcel.push(&Row {
+                link: click.link.number(),
+                at: click.at.as_millis(),
+                kind: Kind::from_code(click.kind.into()),
+                reason: Reason::from_code(click.reason.into()),
+                visitor: click.visitor,
+                stream,
+                seq,
+                facts,
+            });
+        }
+    }
+    parcels
 }

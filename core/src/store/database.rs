@@ -123,6 +123,8 @@ pub(crate) enum PoolPurpose {
     Requests,
     /// The folder: one long-lived writer.
     Folding,
+    /// Questions about clicks: long reads of large values.
+    Scanning,
 }
 
 /// The database, seen through the domain's words.
@@ -207,6 +209,12 @@ const WAL_PAGES: &str = "4000";
 /// and what requests read is a few rows.
 const REQUEST_CACHE: &str = "-1024";
 
+/// One for each thread that looks through clicks.
+fn scanning_connections() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    u32::try_from(cores.clamp(2, 16)).unwrap_or(2)
+}
+
 async fn open_sqlite(path: &Path, purpose: PoolPurpose) -> Result<SqlitePool, StoreError> {
     let mut options = SqliteConnectOptions::new()
         .filename(path)
@@ -225,6 +233,13 @@ async fn open_sqlite(path: &Path, purpose: PoolPurpose) -> Result<SqlitePool, St
             8
         }
         PoolPurpose::Folding => 1,
+        PoolPurpose::Scanning => {
+            options = options
+                .pragma("cache_size", REQUEST_CACHE)
+                // Rows that wait to be looked at are whole columns.
+                .row_buffer_size(2);
+            scanning_connections()
+        }
     };
     let pool = SqlitePoolOptions::new()
         .max_connections(connections)
@@ -235,7 +250,7 @@ async fn open_sqlite(path: &Path, purpose: PoolPurpose) -> Result<SqlitePool, St
         // connection would take itself to be in a transaction for ever.
         .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
         .max_lifetime(None)
-        .idle_timeout((purpose == PoolPurpose::Requests).then_some(Duration::from_mins(1)))
+        .idle_timeout((purpose != PoolPurpose::Folding).then_some(Duration::from_mins(1)))
         .connect_with(options)
         .await?;
     refuse_unsafe_sqlite(&pool).await?;
@@ -264,6 +279,7 @@ async fn open_postgres(url: &str, purpose: PoolPurpose) -> Result<PgPool, StoreE
     let connections = match purpose {
         PoolPurpose::Requests => 16,
         PoolPurpose::Folding => 1,
+        PoolPurpose::Scanning => scanning_connections(),
     };
     let pool = PgPoolOptions::new()
         .max_connections(connections)

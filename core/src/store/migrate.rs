@@ -7,6 +7,9 @@ use crate::store::{Db, Store, StoreError, with_db};
 static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
 
+/// The migration that made rows of clicks into parcels and chunks.
+const CHUNKS: i64 = 20_260_101_000_003;
+
 /// How one migration stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MigrationStatus {
@@ -36,11 +39,18 @@ impl Store {
     /// Applies what is missing; refuses a database of a newer release.
     pub(crate) async fn migrate_up(&self) -> Result<(), StoreError> {
         let migrator = self.migrator();
-        with_db!(&self.db, |pool| migrator.run(pool).await).map_err(StoreError::Migration)
+        with_db!(&self.db, |pool| migrator.run(pool).await).map_err(StoreError::Migration)?;
+        self.adopt_rows().await
     }
 
     /// Takes back every migration after `target`; `0` empties the database.
     pub(crate) async fn migrate_down(&self, target: i64) -> Result<(), StoreError> {
+        let sealed = self.migration_status().await?.into_iter().any(|migration| {
+            migration.version == CHUNKS && migration.state == MigrationState::Applied
+        });
+        if sealed && target < CHUNKS {
+            self.restore_rows().await?;
+        }
         let migrator = self.migrator();
         with_db!(&self.db, |pool| migrator.undo(pool, target).await).map_err(StoreError::Migration)
     }

@@ -1,9 +1,10 @@
 //! All SQL, written once for SQLite and PostgreSQL.
 
 pub(crate) mod accounts;
-mod append;
 pub(crate) mod audit;
+pub(crate) mod chunks;
 pub(crate) mod click_reports;
+mod click_rows;
 pub(crate) mod clicks;
 mod database;
 pub(crate) mod departures;

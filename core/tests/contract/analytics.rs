@@ -58,14 +58,14 @@ async fn a_summary_counts_what_its_range_and_filters_select(t: Installation) {
     let summary = async |query| {
         t.terse
             .analytics()
-            .summary(&t.workspace, query)
+            .summary(&t.workspace, query, None)
             .await
             .unwrap()
     };
     let all = summary(AnalyticsQuery::default()).await;
     assert_eq!(
         (all.clicks, all.visitors, all.bots, all.previews),
-        (4, 2, 1, 0)
+        (4, Some(2), 1, 0)
     );
     assert_eq!(all.as_of, t.now());
     let with_bots = AnalyticsQuery {
@@ -78,7 +78,7 @@ async fn a_summary_counts_what_its_range_and_filters_select(t: Installation) {
         (5, Some(t.now()))
     );
     let first_hour = summary(range("2026-03-15T12:00:00Z", "2026-03-15T13:00:00Z")).await;
-    assert_eq!((first_hour.clicks, first_hour.visitors), (1, 1));
+    assert_eq!((first_hour.clicks, first_hour.visitors), (1, Some(1)));
     for query in [
         AnalyticsQuery {
             link_id: vec![tagged.id.to_string()],
@@ -119,9 +119,9 @@ async fn a_timeseries_has_every_step_and_sums_to_the_summary(t: Installation) {
     assert_eq!(
         points,
         [
-            ("2026-03-15T17:00:00+05:30", 1, 1),
-            ("2026-03-15T18:00:00+05:30", 3, 2),
-            ("2026-03-15T19:00:00+05:30", 0, 0),
+            ("2026-03-15T17:00:00+05:30", 1, Some(1)),
+            ("2026-03-15T18:00:00+05:30", 3, Some(2)),
+            ("2026-03-15T19:00:00+05:30", 0, Some(0)),
         ]
     );
     let days = t
@@ -132,7 +132,7 @@ async fn a_timeseries_has_every_step_and_sums_to_the_summary(t: Installation) {
         .unwrap();
     assert_eq!(days.points.len(), 31);
     assert_eq!(days.points.iter().map(|p| p.clicks).sum::<i64>(), 4);
-    assert_eq!(days.points.last().unwrap().visitors, 2);
+    assert_eq!(days.points.last().unwrap().visitors, Some(2));
 }
 
 async fn bad_questions_are_refused_by_name(t: Installation) {
@@ -189,7 +189,7 @@ async fn bad_questions_are_refused_by_name(t: Installation) {
         let error = t
             .terse
             .analytics()
-            .summary(&t.workspace, query)
+            .summary(&t.workspace, query, None)
             .await
             .unwrap_err();
         let AnalyticsError::Refused(errors) = error else {
@@ -229,7 +229,7 @@ async fn foreign_links_do_not_exist(t: Installation) {
         let error = t
             .terse
             .analytics()
-            .summary(&other, query)
+            .summary(&other, query, None)
             .await
             .unwrap_err();
         assert!(matches!(error, AnalyticsError::NotFound));
@@ -237,7 +237,7 @@ async fn foreign_links_do_not_exist(t: Installation) {
     let all = t
         .terse
         .analytics()
-        .summary(&other, AnalyticsQuery::default())
+        .summary(&other, AnalyticsQuery::default(), None)
         .await
         .unwrap();
     assert_eq!(all.clicks, 0);

@@ -1,9 +1,10 @@
 use std::collections::HashSet;
 
+use terse_core::analytics::ClicksPage;
 use terse_core::classify::{Kind, Reason, RequestFacts};
-use terse_core::model::{Fact, Timestamp};
+use terse_core::model::Fact;
 
-use crate::fixture::{HOST, Installation, on_both_databases, person, person_at};
+use crate::fixture::{HOST, Installation, all, on_both_databases, person, person_at};
 
 on_both_databases![
     every_redirect_becomes_one_click_with_its_facts,
@@ -25,15 +26,10 @@ async fn every_redirect_becomes_one_click_with_its_facts(t: Installation) {
     };
     visit(&t, "/launch", &facts).await;
     t.folded().await;
-    let clicks = t
-        .terse
-        .analytics()
-        .clicks(&t.workspace, None, 100)
-        .await
-        .unwrap();
+    let clicks = t.clicks().await;
     assert_eq!(clicks.len(), 1);
     let click = &clicks[0];
-    assert_eq!((click.link, click.at), (link.id, t.now()));
+    assert_eq!((click.link, click.at()), (link.id, t.now()));
     assert_eq!((click.kind, click.reason), (Kind::Human, Reason::Browser));
     assert_eq!(
         (
@@ -98,10 +94,7 @@ async fn kinds_are_counted_apart(t: Installation) {
     let summary = t
         .terse
         .analytics()
-        .summary(
-            &t.workspace,
-            terse_core::analytics::AnalyticsQuery::default(),
-        )
+        .summary(&t.workspace, all(), None)
         .await
         .unwrap();
     assert_eq!((summary.clicks, summary.bots, summary.previews), (1, 2, 1));
@@ -130,37 +123,37 @@ async fn fifty_parallel_visitors_lose_and_double_nothing(t: Installation) {
     }
     t.folded().await;
     let mut seen = HashSet::new();
-    let mut after = None;
+    let mut cursor = None;
     loop {
-        let page = t
-            .terse
-            .analytics()
-            .clicks(&t.workspace, after, 300)
-            .await
-            .unwrap();
-        let Some(last) = page.last() else { break };
-        after = Some((last.at, last.position));
-        for click in &page {
+        let page = ClicksPage {
+            cursor,
+            limit: Some(150),
+            order: None,
+        };
+        let page = t.terse.analytics().clicks(&t.workspace, all(), page);
+        let page = page.await.unwrap();
+        for click in &page.items {
             assert!(
                 seen.insert(click.fact(Fact::UtmContent).to_owned()),
                 "twice: {}",
                 click.fact(Fact::UtmContent)
             );
         }
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
     }
     assert_eq!(seen.len(), 2_000);
     let summary = t
         .terse
         .analytics()
-        .summary(
-            &t.workspace,
-            terse_core::analytics::AnalyticsQuery::default(),
-        )
+        .summary(&t.workspace, all(), None)
         .await
         .unwrap();
     assert_eq!(
         (summary.clicks, summary.visitors, summary.pending),
-        (2_000, 50, 0)
+        (2_000, Some(50), 0)
     );
     assert!(t.terse.verify().await.unwrap().is_consistent());
 }
@@ -180,10 +173,7 @@ async fn clicks_survive_a_restart_and_are_folded_once(t: Installation) {
     let summary = t
         .terse
         .analytics()
-        .summary(
-            &t.workspace,
-            terse_core::analytics::AnalyticsQuery::default(),
-        )
+        .summary(&t.workspace, all(), None)
         .await
         .unwrap();
     assert_eq!(summary.clicks, 200);
@@ -195,12 +185,7 @@ async fn a_click_outlives_its_link(t: Installation) {
     visit(&t, "/short", &person()).await;
     t.terse.links().delete(&t.workspace, link.id).await.unwrap();
     t.folded().await;
-    let clicks = t
-        .terse
-        .analytics()
-        .clicks(&t.workspace, Some((Timestamp::MIN, (0, 0))), 10)
-        .await
-        .unwrap();
+    let clicks = t.clicks().await;
     assert_eq!(clicks.len(), 1);
     assert!(t.terse.verify().await.unwrap().is_consistent());
 }

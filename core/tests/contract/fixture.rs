@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
+use terse_core::analytics::{AnalyticsQuery, RecordedClick};
 use terse_core::classify::RequestFacts;
 use terse_core::model::{
     Clock, InstanceRole, Link, ManualClock, NewLink, NewUser, OsEntropy, Timestamp, WorkspaceId,
@@ -104,6 +105,22 @@ impl Installation {
             .await
             .unwrap();
         self
+    }
+
+    /// Every stored click, the newest first.
+    pub(crate) async fn clicks(&self) -> Vec<RecordedClick> {
+        let mut export = self
+            .terse
+            .analytics()
+            .export(&self.workspace, all())
+            .await
+            .unwrap();
+        let mut clicks = Vec::new();
+        while let Some(some) = export.next().await.unwrap() {
+            clicks.extend(some);
+        }
+        clicks.sort_by_key(|click| std::cmp::Reverse(click.position));
+        clicks
     }
 
     /// The same installation, with a place file.
@@ -225,6 +242,14 @@ pub(crate) async fn sign_up(terse: &Terse, email: &str) -> WorkspaceId {
         .await
         .unwrap()
         .workspace
+}
+
+/// A question about every click there is.
+pub(crate) fn all() -> AnalyticsQuery {
+    AnalyticsQuery {
+        from: Some("2000-01-01T00:00:00Z".to_owned()),
+        ..AnalyticsQuery::default()
+    }
 }
 
 /// A person's browser at 192.0.2.1.

@@ -40,8 +40,7 @@ async fn click(t: &Installation, name: &str, address: &str, told: Place<'_>) {
 /// Country, region and city of every click, by its name.
 async fn places(t: &Installation) -> HashMap<String, [String; 3]> {
     t.folded().await;
-    let analytics = t.terse.analytics();
-    let clicks = analytics.clicks(&t.workspace, None, 100).await.unwrap();
+    let clicks = t.clicks().await;
     let named = clicks.iter().map(|click| {
         let facts = [Fact::Country, Fact::Region, Fact::City];
         let place = facts.map(|fact| click.fact(fact).to_owned());
@@ -298,8 +297,7 @@ async fn a_qr_code_is_noticed_and_its_mark_goes_no_further(t: Installation) {
         assert_eq!(redirect.location, location, "{query}");
     }
     t.folded().await;
-    let analytics = t.terse.analytics();
-    let clicks = analytics.clicks(&t.workspace, None, 100).await.unwrap();
+    let clicks = t.clicks().await;
     let of_codes = clicks
         .iter()
         .filter(|click| click.fact(Fact::Trigger) == "qr");

@@ -255,7 +255,7 @@ async fn a_link_that_the_database_does_not_know_any_more_is_forgotten(t: Install
     target(&t, "/restored").await;
     t.folded().await;
     t.sql("DELETE FROM link_counters").await;
-    t.sql("DELETE FROM clicks").await;
+    t.sql("DELETE FROM tail").await;
     t.sql("DELETE FROM links").await;
     let gone = t.terse.links().get(&t.workspace, link.id).await;
     assert!(gone.is_err());

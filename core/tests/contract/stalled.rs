@@ -32,7 +32,7 @@ async fn a_graceful_stop_writes_unrecorded_clicks_down_although_the_rest_cannot_
     // One click fills it.
     let tiny = builder(&t.dir, &t.database, &t.clock).spool_max_bytes(1);
     t.terse = tiny.open().await.unwrap();
-    let clicks = hold(&t, "clicks").await;
+    let clicks = hold(&t, "tail").await;
     let visit = async || t.terse.resolve(HOST, "/launch", &person()).await.unwrap();
     while t.terse.status().unrecorded == 0 {
         assert!(matches!(visit().await, Resolution::Redirect(_)));
@@ -55,7 +55,7 @@ async fn a_visitor_waits_for_a_silent_database_for_three_seconds_and_not_for_its
         ..NewLink::to("https://example.com/").alias("few")
     };
     t.create(few).await;
-    for (table, path) in [("clicks", "/few"), ("links", "/unknown")] {
+    for (table, path) in [("tail", "/few"), ("links", "/unknown")] {
         let held = hold(&t, table).await;
         let begun = Instant::now();
         let answer = t.terse.resolve(HOST, path, &person()).await;

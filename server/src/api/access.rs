@@ -112,6 +112,10 @@ const OPERATIONS: &[(&str, &str, Need)] = &[
     ("DELETE", "/links/:id", InWorkspace(LinksWrite)),
     ("GET", "/analytics/summary", InWorkspace(AnalyticsRead)),
     ("GET", "/analytics/timeseries", InWorkspace(AnalyticsRead)),
+    ("GET", "/analytics/breakdown", InWorkspace(AnalyticsRead)),
+    ("GET", "/analytics/clicks", InWorkspace(AnalyticsRead)),
+    ("GET", "/analytics/export", InWorkspace(AnalyticsRead)),
+    ("GET", "/analytics/live", InWorkspace(AnalyticsRead)),
 ];
 
 /// In which order people read about them.

@@ -1,14 +1,14 @@
-//! Who clicked.
+//! Figures of who clicked.
 
 use std::sync::Arc;
 
 use poem::web::Data;
-use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
-use terse_core::analytics::AnalyticsQuery;
+use terse_core::analytics;
 
 use crate::api::Tag;
+use crate::api::question::Question;
 use crate::api::schema::{Nullable, Time};
 use crate::api::security::Caller;
 use crate::app::App;
@@ -21,15 +21,29 @@ pub struct AnalyticsApi;
 struct Summary {
     /// Of the kinds asked for: people only, unless `include` says more
     clicks: i64,
-    /// Distinct visitors among `clicks`
-    visitors: i64,
+    /// Distinct visitors among `clicks`; `null` when left out, or when their detail is gone
+    visitors: Nullable<i64>,
     bots: i64,
     previews: i64,
     last_clicked_at: Nullable<Time>,
+    /// The period before, when it was asked for
+    previous: Nullable<PreviousPeriod>,
     /// When the figures were read
     as_of: Time,
     /// Clicks recorded on this node that are not in the figures yet
     pending: u64,
+}
+
+/// What the figures are compared with
+#[derive(Object)]
+struct PreviousPeriod {
+    from: Time,
+    /// Exclusive
+    to: Time,
+    clicks: i64,
+    visitors: Nullable<i64>,
+    bots: i64,
+    previews: i64,
 }
 
 /// Figures over equal steps of time, every step present
@@ -47,7 +61,89 @@ struct Point {
     /// When the step begins, with the zone's offset
     start: String,
     clicks: i64,
-    visitors: i64,
+    visitors: Nullable<i64>,
+}
+
+/// Figures per value of one dimension, the largest first
+#[derive(Object)]
+struct Breakdown {
+    dimension: String,
+    /// All clicks of the question, each once
+    total: i64,
+    rows: Vec<BreakdownRow>,
+    /// Clicks whose value has no row here
+    other: i64,
+    as_of: Time,
+    pending: u64,
+}
+
+#[derive(Object)]
+struct BreakdownRow {
+    /// As filters take it
+    value: String,
+    clicks: i64,
+    visitors: Nullable<i64>,
+    /// Of the total, from 0 to 1
+    share: f64,
+}
+
+impl From<analytics::Summary> for Summary {
+    fn from(summary: analytics::Summary) -> Self {
+        let previous = summary.previous.map(|previous| PreviousPeriod {
+            from: previous.from.into(),
+            to: previous.to.into(),
+            clicks: previous.clicks,
+            visitors: Nullable(previous.visitors),
+            bots: previous.bots,
+            previews: previous.previews,
+        });
+        Self {
+            clicks: summary.clicks,
+            visitors: Nullable(summary.visitors),
+            bots: summary.bots,
+            previews: summary.previews,
+            last_clicked_at: Nullable(summary.last_clicked_at.map(Time)),
+            previous: Nullable(previous),
+            as_of: summary.as_of.into(),
+            pending: summary.pending,
+        }
+    }
+}
+
+impl From<analytics::Timeseries> for Timeseries {
+    fn from(series: analytics::Timeseries) -> Self {
+        let points = series.points.into_iter().map(|point| Point {
+            start: point.start,
+            clicks: point.clicks,
+            visitors: Nullable(point.visitors),
+        });
+        Self {
+            interval: series.interval.to_owned(),
+            tz: series.tz,
+            points: points.collect(),
+            as_of: series.as_of.into(),
+            pending: series.pending,
+        }
+    }
+}
+
+impl From<analytics::Breakdown> for Breakdown {
+    fn from(breakdown: analytics::Breakdown) -> Self {
+        let rows = breakdown.rows.into_iter().map(|row| BreakdownRow {
+            value: row.value,
+            clicks: row.clicks,
+            visitors: Nullable(row.visitors),
+            share: row.share,
+        });
+        Self {
+            dimension: breakdown.dimension.to_string(),
+            total: breakdown.total,
+            rows: rows.collect(),
+            other: breakdown.other,
+            as_of: breakdown.as_of.into(),
+            pending: breakdown.pending,
+        }
+    }
 }
 
 #[OpenApi(tag = "Tag::Analytics")]
@@ -60,49 +156,16 @@ impl AnalyticsApi {
         method = "get",
         operation_id = "get_summary"
     )]
-    #[expect(clippy::too_many_arguments, reason = "one per query parameter")]
     async fn summary(
         &self,
         app: Data<&Arc<App>>,
         caller: Caller,
-        /// Repeatable
-        link_id: Query<Vec<String>>,
-        /// Repeatable
-        tag: Query<Vec<String>>,
-        /// Repeatable
-        domain: Query<Vec<String>>,
-        /// RFC 3339
-        from: Query<Option<String>>,
-        /// RFC 3339, exclusive
-        to: Query<Option<String>>,
-        /// IANA time zone, default UTC
-        tz: Query<Option<String>>,
-        /// `bots`, `previews` or `bots,previews`: counted in `clicks` too
-        include: Query<Option<String>>,
+        mut question: Question,
     ) -> Result<Json<Summary>, Problem> {
-        let query = AnalyticsQuery {
-            link_id: link_id.0,
-            tag: tag.0,
-            domain: domain.0,
-            from: from.0,
-            to: to.0,
-            tz: tz.0,
-            include: include.0,
-        };
-        let summary = app
-            .terse
-            .analytics()
-            .summary(&caller.0.workspace, query)
-            .await?;
-        Ok(Json(Summary {
-            clicks: summary.clicks,
-            visitors: summary.visitors,
-            bots: summary.bots,
-            previews: summary.previews,
-            last_clicked_at: Nullable(summary.last_clicked_at.map(Time)),
-            as_of: summary.as_of.into(),
-            pending: summary.pending,
-        }))
+        let compare = question.take("compare");
+        let analytics = app.terse.analytics();
+        let summary = analytics.summary(&caller.0.workspace, question.query, compare.as_deref());
+        Ok(Json(summary.await?.into()))
     }
 
     /// Counts per step of time
@@ -111,56 +174,38 @@ impl AnalyticsApi {
         method = "get",
         operation_id = "get_timeseries"
     )]
-    #[expect(clippy::too_many_arguments, reason = "one per query parameter")]
     async fn timeseries(
         &self,
         app: Data<&Arc<App>>,
         caller: Caller,
-        /// Repeatable
-        link_id: Query<Vec<String>>,
-        /// Repeatable
-        tag: Query<Vec<String>>,
-        /// Repeatable
-        domain: Query<Vec<String>>,
-        /// RFC 3339
-        from: Query<Option<String>>,
-        /// RFC 3339, exclusive
-        to: Query<Option<String>>,
-        /// IANA time zone, default UTC
-        tz: Query<Option<String>>,
-        /// `bots`, `previews` or `bots,previews`: counted in `clicks` too
-        include: Query<Option<String>>,
-        /// `hour`, `day` (default), `week` or `month`
-        interval: Query<Option<String>>,
+        mut question: Question,
     ) -> Result<Json<Timeseries>, Problem> {
-        let query = AnalyticsQuery {
-            link_id: link_id.0,
-            tag: tag.0,
-            domain: domain.0,
-            from: from.0,
-            to: to.0,
-            tz: tz.0,
-            include: include.0,
-        };
-        let interval = interval.0.as_deref().unwrap_or("day");
+        let interval = question.take("interval");
+        let interval = interval.as_deref().unwrap_or("day");
         let analytics = app.terse.analytics();
-        let series = analytics
-            .timeseries(&caller.0.workspace, query, interval)
-            .await?;
-        Ok(Json(Timeseries {
-            interval: series.interval.to_owned(),
-            tz: series.tz,
-            points: series
-                .points
-                .into_iter()
-                .map(|point| Point {
-                    start: point.start,
-                    clicks: point.clicks,
-                    visitors: point.visitors,
-                })
-                .collect(),
-            as_of: series.as_of.into(),
-            pending: series.pending,
-        }))
+        let series = analytics.timeseries(&caller.0.workspace, question.query, interval);
+        Ok(Json(series.await?.into()))
+    }
+
+    /// Counts per value of a dimension
+    ///
+    /// A click of a link with several tags counts in several rows, and once in the total.
+    #[oai(
+        path = "/analytics/breakdown",
+        method = "get",
+        operation_id = "get_breakdown"
+    )]
+    async fn breakdown(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Caller,
+        mut question: Question,
+    ) -> Result<Json<Breakdown>, Problem> {
+        let dimension = question.take("dimension").unwrap_or_default();
+        let limit = question.take_number("limit");
+        let analytics = app.terse.analytics();
+        let workspace = &caller.0.workspace;
+        let breakdown = analytics.breakdown(workspace, question.query, &dimension, limit);
+        Ok(Json(breakdown.await?.into()))
     }
 }

@@ -13,6 +13,7 @@ use terse_core::links::LinkError;
 use terse_core::model::{FieldError, Permission};
 use terse_core::workspaces::{RoleError, WorkspaceError};
 
+use crate::places::NoPlace;
 use crate::problem::{PROBLEM_JSON, Problem};
 
 /// Problem details (RFC 9457). `code` is stable and made for programs, `detail` is for people.
@@ -231,7 +232,29 @@ impl From<AnalyticsError> for Problem {
         match error {
             AnalyticsError::Refused(errors) => Self::refused(errors),
             AnalyticsError::NotFound => Self::not_found(),
+            AnalyticsError::DetailLost => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "detail_lost",
+                "Of some clicks in this period only totals per day and dimension are kept; \
+                 ask for a later period, or with fewer filters.",
+            ),
+            AnalyticsError::Interrupted => Self::unavailable(),
             AnalyticsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<NoPlace> for Problem {
+    fn from(error: NoPlace) -> Self {
+        let wait = std::time::Duration::from_secs(5);
+        match error {
+            NoPlace::ForThisOne => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_at_once",
+                "This workspace has as many of these under way as it may; wait until one ends.",
+            )
+            .retry_after(wait),
+            NoPlace::ForAnybody => Self::unavailable().retry_after(wait),
         }
     }
 }

@@ -5,14 +5,18 @@ pub mod analytics;
 pub mod audit;
 pub mod auth;
 mod body;
+mod click;
+pub mod clicks;
 mod errors;
 pub mod invitations;
 pub mod jobs;
 pub mod keys;
 pub mod links;
+pub mod live;
 pub mod me;
 pub mod members;
 mod params;
+mod question;
 pub mod registration;
 pub mod roles;
 mod schema;
@@ -66,12 +70,15 @@ type Membership = (
     roles::RolesApi,
 );
 
+/// Who clicked.
+type Figures = (analytics::AnalyticsApi, clicks::ClicksApi, live::LiveApi);
+
 type Apis = (
     auth::AuthApi,
     registration::RegistrationApi,
     me::MeApi,
     links::LinksApi,
-    analytics::AnalyticsApi,
+    Figures,
     keys::KeysApi,
     users::UsersApi,
     audit::AuditApi,
@@ -87,7 +94,7 @@ fn service() -> Service {
             registration::RegistrationApi,
             me::MeApi,
             links::LinksApi,
-            analytics::AnalyticsApi,
+            (analytics::AnalyticsApi, clicks::ClicksApi, live::LiveApi),
             keys::KeysApi,
             users::UsersApi,
             audit::AuditApi,
@@ -120,6 +127,7 @@ fn described(spec: &str) -> String {
         return spec.to_owned();
     };
     access::describe(&mut document);
+    question::describe(&mut document);
     serde_json::to_string_pretty(&document).unwrap_or_else(|_| spec.to_owned())
 }
 

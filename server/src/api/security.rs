@@ -6,11 +6,11 @@ use std::sync::Arc;
 use poem::Request;
 use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use terse_core::accounts::{API_KEY_PREFIX, AuthenticationError};
 use terse_core::model::{Actor, Origin, Principal, WorkspaceId};
 
-use crate::api::access;
+use crate::api::access::{self, Need};
 use crate::app::App;
 use crate::chain::client;
 use crate::problem::Problem;
@@ -32,12 +32,21 @@ pub(crate) struct Caller(pub(crate) Known);
 pub(crate) struct Known {
     pub(crate) principal: Principal,
     pub(crate) address: IpAddr,
+    bearer: SecretString,
+    need: Need,
 }
 
 impl Known {
     /// Who to name in the audit log.
     pub(crate) fn actor(&self) -> Actor {
         Actor::of(&self.principal, Some(self.address))
+    }
+
+    /// Whether the same request would still be let in: for answers that take long.
+    pub(crate) async fn is_still_let_in(&self, app: &App) -> Result<(), Problem> {
+        let workspace = Some(self.principal.workspace);
+        let principal = identify(app, self.bearer.expose_secret(), workspace).await?;
+        self.need.check(&principal)
     }
 }
 
@@ -72,14 +81,28 @@ async fn authenticate(request: &Request, bearer: Bearer) -> poem::Result<Known> 
     Ok(Known {
         principal,
         address: client(request),
+        bearer: bearer.token.into(),
+        need,
     })
 }
 
 async fn principal(app: &App, request: &Request, token: &str) -> Result<Principal, Problem> {
     let workspace = named_workspace(request);
-    let accounts = app.terse.accounts();
     // Whoever is nobody hears of that first: a workspace that cannot be is told to members only.
-    let wanted = workspace.and_then(Result::ok);
+    let principal = identify(app, token, workspace.and_then(Result::ok)).await?;
+    match workspace {
+        Some(Err(())) => Err(Problem::not_found()),
+        _ => Ok(principal),
+    }
+}
+
+/// Whom a token or key stands for now, in the workspace that is wanted.
+async fn identify(
+    app: &App,
+    token: &str,
+    wanted: Option<WorkspaceId>,
+) -> Result<Principal, Problem> {
+    let accounts = app.terse.accounts();
     let principal = if token.starts_with(API_KEY_PREFIX) {
         let key = SecretString::from(token);
         accounts.authenticate_key(&key, wanted).await
@@ -98,7 +121,7 @@ async fn principal(app: &App, request: &Request, token: &str) -> Result<Principa
             .authenticate(token.session, token.user, wanted)
             .await
     };
-    let principal = principal.map_err(|error| match error {
+    principal.map_err(|error| match error {
         AuthenticationError::Ended => {
             Problem::unauthorized("session_ended", "This session has ended; sign in again.")
         }
@@ -108,11 +131,7 @@ async fn principal(app: &App, request: &Request, token: &str) -> Result<Principa
         ),
         AuthenticationError::NoSuchWorkspace => Problem::not_found(),
         AuthenticationError::Store(error) => error.into(),
-    })?;
-    match workspace {
-        Some(Err(())) => Err(Problem::not_found()),
-        _ => Ok(principal),
-    }
+    })
 }
 
 /// The workspace that a request names in its path, or else in `?workspace=`; `Err` when it is

@@ -9,6 +9,7 @@ use reqwest::blocking::Client;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use terse_core::Terse;
+use terse_core::analytics::AnalyticsQuery;
 use terse_core::model::Fact;
 use terse_core::model::Origin;
 
@@ -352,20 +353,18 @@ impl Node {
                 .await
                 .unwrap()
                 .workspace;
+            // Long before any test, and long after.
+            let query = AnalyticsQuery {
+                from: Some("2000-01-01T00:00:00Z".to_owned()),
+                to: Some("2999-01-01T00:00:00Z".to_owned()),
+                include: Some("bots,previews".to_owned()),
+                ..AnalyticsQuery::default()
+            };
+            let mut export = terse.analytics().export(&workspace, query).await.unwrap();
             let mut ids = Vec::new();
-            let mut after = None;
-            loop {
-                let page = terse
-                    .analytics()
-                    .clicks(&workspace, after, 1_000)
-                    .await
-                    .unwrap();
-                let Some(last) = page.last() else { break };
-                after = Some((last.at, last.position));
-                ids.extend(
-                    page.into_iter()
-                        .map(|click| click.fact(Fact::UtmContent).to_owned()),
-                );
+            while let Some(clicks) = export.next().await.unwrap() {
+                let clicks = clicks.iter();
+                ids.extend(clicks.map(|click| click.fact(Fact::UtmContent).to_owned()));
             }
             terse.close().await;
             ids

@@ -13,10 +13,17 @@ pub(crate) struct Answer {
 
 impl From<Response> for Answer {
     fn from(response: Response) -> Self {
+        let headers = response.headers().clone();
+        let kind = headers.get("content-type");
+        let is_endless = kind.is_some_and(|kind| kind == "text/event-stream");
         Self {
             status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            body: response.bytes().unwrap().to_vec(),
+            headers,
+            body: if is_endless {
+                Vec::new()
+            } else {
+                response.bytes().unwrap().to_vec()
+            },
         }
     }
 }

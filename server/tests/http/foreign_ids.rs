@@ -231,13 +231,27 @@ impl Outsider<'_> {
         for (path, parameter, foreign, unknown, status) in [
             ("/analytics/summary", "link_id", &*id, UNKNOWN, 404),
             ("/analytics/timeseries", "link_id", &id, UNKNOWN, 404),
+            (
+                "/analytics/breakdown?dimension=os",
+                "link_id",
+                &id,
+                UNKNOWN,
+                404,
+            ),
+            ("/analytics/clicks", "link_id", &id, UNKNOWN, 404),
+            ("/analytics/export", "link_id", &id, UNKNOWN, 404),
+            ("/analytics/live", "link_id", &id, UNKNOWN, 404),
             ("/links/lookup", "short_url", &short_url, &unknown_url, 404),
             ("/links", "tag", "secret", "unknown", 200),
             ("/links", "search", "secret", "unknown", 200),
             (&audit, "object", &id, UNKNOWN, 200),
             (&audit, "user_id", owner, UNKNOWN, 200),
         ] {
-            let ask = |value: &str| self.person.get(&format!("{path}?{parameter}={value}"));
+            let joint = if path.contains('?') { '&' } else { '?' };
+            let ask = |value: &str| {
+                let path = format!("{path}{joint}{parameter}={value}");
+                self.person.get(&path)
+            };
             let (foreign, unknown) = (ask(foreign), ask(unknown));
             assert_eq!(told(&foreign), told(&unknown), "{path} {parameter}");
             let answer = foreign.expect(status);

@@ -3,18 +3,22 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod accounts;
+mod analytics;
 mod answer;
 mod authorization;
 mod bodies;
 mod cors;
 mod documentation;
+mod filters;
 mod foreign_ids;
+mod hostile;
 mod hosts;
 mod idempotency;
 mod keys;
 mod limits;
 mod links;
 mod listing;
+mod live;
 mod logs;
 mod matrix;
 #[path = "../../../core/tests/common/mmdb.rs"]

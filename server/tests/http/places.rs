@@ -7,6 +7,7 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::json;
 use terse_core::Terse;
+use terse_core::analytics::{AnalyticsQuery, ClicksPage};
 use terse_core::model::{Fact, Origin};
 
 use crate::mmdb::{geoip2, mmdb};
@@ -59,11 +60,12 @@ fn facts(mut server: Server) -> Facts {
             .await
             .unwrap();
         let analytics = terse.analytics();
+        let (query, page) = (AnalyticsQuery::default(), ClicksPage::default());
         let clicks = analytics
-            .clicks(&identity.workspace, None, 100)
+            .clicks(&identity.workspace, query, page)
             .await
             .unwrap();
-        let named = clicks.iter().map(|click| {
+        let named = clicks.items.iter().map(|click| {
             let facts = [Fact::Country, Fact::Region, Fact::City, Fact::Trigger];
             (
                 click.fact(Fact::UtmContent).to_owned(),

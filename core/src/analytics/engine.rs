@@ -1,0 +1,340 @@
+//! Putting a question to the clicks of one moment: the tail, and chunks on all cores.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::analytics::AnalyticsError;
+use crate::analytics::scan::{Figures, Scan, Way};
+use crate::analytics::scanners::{GivenUp, Scanners};
+use crate::columns::{Batch, BatchBuilder, Column, open_parcel};
+use crate::model::WorkspaceId;
+use crate::sealer::decode_stored;
+use crate::store::chunks::ChunkHead;
+use crate::store::click_reports::LinkCondition;
+use crate::store::{Store, StoreError};
+
+/// Questions that are answered at a time; others wait for their turn.
+const AT_ONCE: usize = 8;
+/// Rows, and chunks, that one statement reads at most.
+const ROWS_PER_READ: usize = 1 << 19;
+const CHUNKS_PER_READ: usize = 32;
+const COUNTS_PER_READ: usize = 256;
+
+/// The clicks of a workspace in a period, as they were at one moment. Chunks do not change, and are
+/// readable for some minutes after others took their place: questions to one snapshot agree.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) chunks: Vec<ChunkHead>,
+    pub(super) tail: Batch,
+    pub(super) links: Option<Arc<[i64]>>,
+}
+
+/// Why a scan came to no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ScanError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    GivenUp(#[from] GivenUp),
+    /// A chunk was deleted meanwhile: the question has to be put to a new snapshot.
+    #[error("a chunk is gone")]
+    ChunkGone,
+    /// The answer depends on rows that are past their retention.
+    #[error("the detail is past its retention")]
+    DetailLost,
+}
+
+impl From<ScanError> for AnalyticsError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Store(error) => Self::Store(error),
+            ScanError::DetailLost => Self::DetailLost,
+            ScanError::GivenUp(_) | ScanError::ChunkGone => Self::Interrupted,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Engine {
+    store: Store,
+    scanners: Scanners,
+    permits: Arc<Semaphore>,
+}
+
+impl Engine {
+    /// Reads by connections of its own, so that no request waits for one.
+    pub(super) fn new(store: Store, runtime: Handle) -> Self {
+        Self {
+            store,
+            scanners: Scanners::new(runtime),
+            permits: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
+    /// Waits for this question's turn, which lasts until the permit is dropped.
+    pub(super) async fn turn(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).acquire_owned().await.ok()
+    }
+
+    /// The clicks of unix milliseconds from `from` until before `to`.
+    pub(super) async fn snapshot(
+        &self,
+        workspace: WorkspaceId,
+        from: i64,
+        to: i64,
+        condition: LinkCondition,
+    ) -> Result<Arc<Snapshot>, ScanError> {
+        let store = self.store.clone();
+        let snapshot = self.scanners.run(move |runtime| {
+            let stored = runtime.block_on(store.stored_clicks(workspace, from, to, &condition))?;
+            let mut tail = BatchBuilder::default();
+            for parcel in &stored.tail {
+                open_parcel(parcel, |row| {
+                    if (from..to).contains(&row.at) {
+                        tail.push(row);
+                    }
+                })
+                .map_err(StoreError::from)?;
+            }
+            Ok(Arc::new(Snapshot {
+                chunks: stored.chunks,
+                tail: tail.finish(),
+                links: stored.links.map(Into::into),
+            }))
+        });
+        snapshot.await?
+    }
+
+    /// What a scan counts in a snapshot, beginning with `figures` that have counted nothing.
+    pub(super) async fn figures(
+        &self,
+        scan: &Arc<Scan>,
+        snapshot: &Arc<Snapshot>,
+        figures: Figures,
+    ) -> Result<Figures, ScanError> {
+        let mut total = figures.clone();
+        let work = Arc::new(Work::plan(scan, snapshot, &mut total)?);
+        let jobs = work.reads.len().min(self.scanners.threads());
+        let running: Vec<_> = (0..jobs)
+            .map(|_| {
+                let (work, store, figures) =
+                    (Arc::clone(&work), self.store.clone(), figures.clone());
+                let (scan, snapshot) = (Arc::clone(scan), Arc::clone(snapshot));
+                self.scanners
+                    .run(move |runtime| work.take_part(runtime, &store, &scan, &snapshot, figures))
+            })
+            .collect();
+        for job in futures_util::future::join_all(running).await {
+            total.merge(job??);
+        }
+        Ok(total)
+    }
+
+    /// The time of the last click that a scan counted: `figures` say in which chunks there are any.
+    pub(super) async fn newest(
+        &self,
+        scan: &Arc<Scan>,
+        snapshot: &Arc<Snapshot>,
+        figures: &Figures,
+    ) -> Result<Option<i64>, ScanError> {
+        let mut newest = scan.newest(&snapshot.tail).map_err(StoreError::from)?;
+        let mut matched = figures.matched.clone();
+        matched.sort_unstable_by_key(|index| std::cmp::Reverse(snapshot.chunks[*index].last_at));
+        for index in matched {
+            let chunk = snapshot.chunks[index];
+            if newest.is_some_and(|newest| newest >= chunk.last_at) {
+                break;
+            }
+            let Way::Rows(mut columns) = scan.way(&chunk, true) else {
+                // Of clicks past their retention the day is known.
+                newest = newest.max(Some(chunk.last_at));
+                continue;
+            };
+            columns.retain(|column| *column != Column::Visitor);
+            if !columns.contains(&Column::At) {
+                columns.push(Column::At);
+            }
+            let (store, scan) = (self.store.clone(), Arc::clone(scan));
+            let found = self.scanners.run(move |runtime| {
+                let batch = runtime.block_on(read_batch(&store, &chunk, &columns))?;
+                Ok::<_, ScanError>(scan.newest(&batch).map_err(StoreError::from)?)
+            });
+            newest = newest.max(found.await??);
+        }
+        Ok(newest)
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn scanners(&self) -> &Scanners {
+        &self.scanners
+    }
+}
+
+/// Some columns of one chunk.
+pub(super) async fn read_batch(
+    store: &Store,
+    chunk: &ChunkHead,
+    columns: &[Column],
+) -> Result<Batch, ScanError> {
+    let mut batch = None;
+    store
+        .chunk_columns(&[chunk.id], columns, true, |_, stored| {
+            if stored.len() == columns.len() {
+                batch = Some(decode_stored(chunk.rows(), &stored)?);
+            }
+            Ok(())
+        })
+        .await?;
+    batch.ok_or(ScanError::ChunkGone)
+}
+
+/// What has to be read for a question, in pieces that threads take one by one.
+struct Work {
+    reads: Vec<Read>,
+    next: AtomicUsize,
+}
+
+/// Chunks, as indexes into the snapshot, of which the same columns are read.
+struct Read {
+    chunks: Vec<usize>,
+    columns: Vec<Column>,
+    /// Otherwise only the counts of the one column.
+    rows: bool,
+    visitors: bool,
+}
+
+impl Work {
+    /// Counts what needs no reading right away.
+    fn plan(scan: &Scan, snapshot: &Snapshot, figures: &mut Figures) -> Result<Self, ScanError> {
+        scan.count_rows(&snapshot.tail, None, figures)
+            .map_err(StoreError::from)?;
+        let mut reads: Vec<Read> = Vec::new();
+        for (index, chunk) in snapshot.chunks.iter().enumerate() {
+            if chunk.last_at < scan.from || chunk.first_at >= scan.to {
+                continue;
+            }
+            let mut visitors = scan.visitors;
+            let mut way = scan.way(chunk, visitors);
+            if way == Way::Lost && visitors {
+                figures.visitors_lost = true;
+                visitors = false;
+                way = scan.way(chunk, visitors);
+            }
+            let (columns, rows) = match way {
+                Way::Head => {
+                    scan.count_head(chunk, figures);
+                    if chunk.kinds().of(scan.kinds) > 0 {
+                        figures.matched.push(index);
+                    }
+                    continue;
+                }
+                Way::Counts(column) => (vec![column], false),
+                Way::Rows(columns) => (columns, true),
+                Way::Lost => return Err(ScanError::DetailLost),
+            };
+            let most = if rows {
+                CHUNKS_PER_READ
+            } else {
+                COUNTS_PER_READ
+            };
+            match reads.last_mut() {
+                Some(read)
+                    if (&read.columns, read.rows, read.visitors) == (&columns, rows, visitors)
+                        && read.chunks.len() < most
+                        && (!rows || read.size(snapshot) + chunk.rows() <= ROWS_PER_READ) =>
+                {
+                    read.chunks.push(index);
+                }
+                _ => reads.push(Read {
+                    chunks: vec![index],
+                    columns,
+                    rows,
+                    visitors,
+                }),
+            }
+        }
+        Ok(Self {
+            reads,
+            next: AtomicUsize::new(0),
+        })
+    }
+
+    /// Takes piece after piece until none is left.
+    fn take_part(
+        &self,
+        runtime: &Handle,
+        store: &Store,
+        scan: &Scan,
+        snapshot: &Snapshot,
+        mut figures: Figures,
+    ) -> Result<Figures, ScanError> {
+        while let Some(read) = self.reads.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            runtime.block_on(read.count(store, scan, snapshot, &mut figures))?;
+        }
+        Ok(figures)
+    }
+}
+
+impl Read {
+    fn size(&self, snapshot: &Snapshot) -> usize {
+        self.chunks
+            .iter()
+            .map(|index| snapshot.chunks[*index].rows())
+            .sum()
+    }
+
+    async fn count(
+        &self,
+        store: &Store,
+        scan: &Scan,
+        snapshot: &Snapshot,
+        figures: &mut Figures,
+    ) -> Result<(), ScanError> {
+        let ids: Vec<_> = self
+            .chunks
+            .iter()
+            .map(|index| snapshot.chunks[*index].id)
+            .collect();
+        let clicks_only = Scan {
+            visitors: false,
+            ..scan.clone()
+        };
+        let scan = if self.visitors { scan } else { &clicks_only };
+        let mut seen = 0;
+        store
+            .chunk_columns(&ids, &self.columns, self.rows, |id, stored| {
+                let place = self
+                    .chunks
+                    .iter()
+                    .find(|index| snapshot.chunks[**index].id == id);
+                let Some(index) = place.filter(|_| stored.len() == self.columns.len()) else {
+                    return Ok(());
+                };
+                seen += 1;
+                let chunk = &snapshot.chunks[*index];
+                let before = figures.kinds;
+                if self.rows {
+                    let batch = decode_stored(chunk.rows(), &stored)?;
+                    scan.count_rows(&batch, Some(chunk), figures)?;
+                } else {
+                    scan.count_column(chunk, self.columns[0], &stored[0].counts, figures)?;
+                }
+                if figures.kinds.of(scan.kinds) > before.of(scan.kinds) {
+                    figures.matched.push(*index);
+                }
+                Ok(())
+            })
+            .await?;
+        if seen == ids.len() {
+            Ok(())
+        } else {
+            Err(ScanError::ChunkGone)
+        }
+    }
+}

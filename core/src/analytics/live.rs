@@ -1,0 +1,208 @@
+//! Clicks as they are counted.
+//!
+//! News of folds come by way of memory. Whatever may be missing there (before an id to go on from, after
+//! falling behind, clicks written straight into the database or by other nodes) is read from the database,
+//! and [`Heard`] tells what of it was told already.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+
+use crate::analytics::query::Question;
+use crate::analytics::scan::{Grouping, Scan};
+use crate::analytics::{Analytics, AnalyticsError, AnalyticsQuery, RecordedClick};
+use crate::live::{Heard, News};
+use crate::model::{Timestamp, WorkspaceId};
+use crate::store::click_reports::LinkCondition;
+
+/// Whoever missed more than that reads it page by page instead.
+const MOST_MISSED: usize = 10_000;
+/// Links that were given a tag meanwhile are noticed after so long.
+const LOOK_AT_LINKS_EVERY: Duration = Duration::from_secs(10);
+/// What is read from the database is read together.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// A click, and where its listener is after it.
+#[derive(Clone, Debug)]
+pub struct LiveClick {
+    /// What [`Analytics::live`] goes on from.
+    pub id: String,
+    pub click: RecordedClick,
+}
+
+/// Clicks as they are counted.
+#[derive(Debug)]
+pub struct Live {
+    analytics: Analytics,
+    question: Question,
+    scan: Scan,
+    links_read: Instant,
+    news: broadcast::Receiver<News>,
+    heard: Heard,
+    ready: VecDeque<(Arc<RecordedClick>, String)>,
+    /// When the database has to be read, if it has.
+    read_at: Option<Instant>,
+}
+
+impl Analytics {
+    /// Clicks as they are counted from now on, or from after the event with the id `after`: none
+    /// twice, none left out. `from` and `to` of the query mean nothing here.
+    pub async fn live(
+        &self,
+        workspace: &WorkspaceId,
+        query: AnalyticsQuery,
+        after: Option<&str>,
+    ) -> Result<Live, AnalyticsError> {
+        let now = self.clock.now();
+        let query = AnalyticsQuery {
+            from: None,
+            to: None,
+            ..query
+        };
+        let mut question = self.question(*workspace, query, now).await?;
+        let news = self.hub.listen();
+        let heard = match after {
+            None => Heard::since(now),
+            Some(id) => Heard::from_id(id).ok_or_else(|| {
+                AnalyticsError::refused("after", "event_unknown", "must be the id of an event")
+            })?,
+        };
+        question.from = heard.start();
+        question.to = Timestamp::MAX;
+        let mut live = Live {
+            scan: question.scan(Grouping::All, None),
+            analytics: self.clone(),
+            question,
+            links_read: Instant::now(),
+            news,
+            heard,
+            ready: VecDeque::new(),
+            read_at: None,
+        };
+        live.look_at_links().await?;
+        if after.is_some() {
+            live.catch_up().await?;
+        }
+        Ok(live)
+    }
+}
+
+impl Live {
+    /// Waits for the next click. Nothing is lost when the waiting is given up.
+    pub async fn next(&mut self) -> Result<LiveClick, AnalyticsError> {
+        loop {
+            if let Some((click, id)) = self.ready.pop_front() {
+                let click = Arc::unwrap_or_clone(click);
+                return Ok(LiveClick { id, click });
+            }
+            if let Some(at) = self.read_at {
+                tokio::time::sleep_until(at).await;
+                self.catch_up().await?;
+                self.read_at = None;
+                continue;
+            }
+            match self.news.recv().await {
+                Ok(News::Folded(clicks)) => {
+                    if self.links_read.elapsed() >= LOOK_AT_LINKS_EVERY {
+                        // Read again in full: this piece of news is gone when the waiting is given up.
+                        self.read_at = Some(Instant::now());
+                        self.look_at_links().await?;
+                    } else {
+                        self.take(&clicks);
+                    }
+                }
+                Ok(News::Written(workspace)) => {
+                    if workspace == self.question.workspace {
+                        self.read_at = Some(Instant::now() + GATHER);
+                    }
+                }
+                Err(RecvError::Lagged(_)) => self.read_at = Some(Instant::now()),
+                Err(RecvError::Closed) => return Err(AnalyticsError::Interrupted),
+            }
+        }
+    }
+
+    fn take(&mut self, clicks: &[(WorkspaceId, Arc<RecordedClick>)]) {
+        for (workspace, click) in clicks {
+            if *workspace == self.question.workspace {
+                self.hear(Arc::clone(click));
+            }
+        }
+        self.heard.forget_before(self.analytics.clock.now());
+    }
+
+    fn hear(&mut self, click: Arc<RecordedClick>) {
+        let position = click.position;
+        let is_news = self
+            .heard
+            .hear((position.at, position.stream, position.seq));
+        if is_news && self.scan.takes(&click) {
+            self.ready.push_back((click, self.heard.to_id()));
+        }
+    }
+
+    /// Reads what was counted since, and takes what is new of it.
+    async fn catch_up(&mut self) -> Result<(), AnalyticsError> {
+        let mut question = self.question.clone();
+        question.from = self.heard.start();
+        // What was heard is noted of all clicks of the workspace.
+        question.filters = Arc::default();
+        question.condition = LinkCondition::default();
+        question.kinds = [true; 3];
+        let mut export = self.analytics.export_of(&question).await?;
+        let mut missed = Vec::new();
+        while let Some(clicks) = export.next().await? {
+            missed.extend(clicks.into_iter().filter(|click| {
+                let position = click.position;
+                self.heard
+                    .is_news((position.at, position.stream, position.seq))
+            }));
+            if missed.len() > MOST_MISSED {
+                return Err(AnalyticsError::refused(
+                    "after",
+                    "event_too_old",
+                    "is followed by too many clicks; read them from /analytics/clicks",
+                ));
+            }
+        }
+        // All at once, so that nothing is half heard.
+        for click in in_order(missed) {
+            self.hear(Arc::new(click));
+        }
+        Ok(())
+    }
+
+    async fn look_at_links(&mut self) -> Result<(), AnalyticsError> {
+        let store = &self.analytics.store;
+        let (workspace, condition) = (self.question.workspace, &self.question.condition);
+        let links = store.links_of(workspace, condition).await?;
+        self.scan.links = links.map(Into::into);
+        self.links_read = Instant::now();
+        Ok(())
+    }
+}
+
+/// By time, as far as the order in which each stream is counted allows.
+fn in_order(mut clicks: Vec<RecordedClick>) -> Vec<RecordedClick> {
+    clicks.sort_unstable_by_key(|click| std::cmp::Reverse(click.position.seq));
+    let mut streams: BTreeMap<i64, Vec<RecordedClick>> = BTreeMap::new();
+    for click in clicks {
+        streams
+            .entry(click.position.stream)
+            .or_default()
+            .push(click);
+    }
+    let mut ordered = Vec::new();
+    loop {
+        let heads = streams.values_mut().filter(|stream| !stream.is_empty());
+        let next = heads.min_by_key(|stream| stream.last().map(RecordedClick::at));
+        match next.and_then(Vec::pop) {
+            Some(click) => ordered.push(click),
+            None => return ordered,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Telling those who listen what was just counted.
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+use crate::analytics::RecordedClick;
+use crate::classify::{Facts, Kind, Reason};
+use crate::model::{Fact, Timestamp, WorkspaceId};
+use crate::store::clicks::NewClicks;
+
+/// Folds that a listener may fall behind before it has to read the database.
+const BEHIND: usize = 256;
+
+/// What happened to the clicks that are counted.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    /// These were folded, in the order of their streams.
+    Folded(Arc<[(WorkspaceId, Arc<RecordedClick>)]>),
+    /// Something of this workspace was written straight into the database.
+    Written(WorkspaceId),
+}
+
+/// Where news come from. Without listeners nothing is done for them.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveHub {
+    news: broadcast::Sender<News>,
+}
+
+impl Default for LiveHub {
+    fn default() -> Self {
+        Self {
+            news: broadcast::Sender::new(BEHIND),
+        }
+    }
+}
+
+impl LiveHub {
+    pub(crate) fn listen(&self) -> broadcast::Receiver<News> {
+        self.news.subscribe()
+    }
+
+    /// Tells of clicks of streams with these numbers, after their transaction.
+    pub(crate) fn folded<'a>(&self, streams: impl IntoIterator<Item = (&'a NewClicks, i64)>) {
+        if self.news.receiver_count() == 0 {
+            return;
+        }
+        let clicks = streams
+            .into_iter()
+            .flat_map(|(clicks, stream)| clicks.iter().map(move |click| (click, stream)))
+            .map(|((seq, head, facts), stream)| {
+                let facts = Facts::decode(facts).unwrap_or_default();
+                let click = RecordedClick::new(
+                    head.link,
+                    (head.at, stream, seq),
+                    Kind::from_code(head.kind.into()),
+                    Reason::from_code(head.reason.into()),
+                    |fact: Fact| facts.get(fact),
+                );
+                (head.workspace, Arc::new(click))
+            })
+            .collect();
+        let _ = self.news.send(News::Folded(clicks));
+    }
+
+    /// Tells that a click was written straight into the database.
+    pub(crate) fn written(&self, workspace: WorkspaceId) {
+        if self.news.receiver_count() > 0 {
+            let _ = self.news.send(News::Written(workspace));
+        }
+    }
+}
+
+/// What a listener has heard: nothing else has to be remembered to go on without a gap or a double.
+///
+/// A stream numbers its clicks in the order in which they are counted. Of a stream that the listener has
+/// heard of, it has heard everything up to a number; of any other, nothing since `since`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    since: Timestamp,
+    /// The last number of each stream, and its time.
+    streams: std::collections::BTreeMap<i64, (i64, Timestamp)>,
+}
+
+/// Clicks that are counted this much later than they happened are not told to somebody who comes back.
+const LATEST: std::time::Duration = std::time::Duration::from_mins(10);
+
+impl Heard {
+    pub(crate) fn since(now: Timestamp) -> Self {
+        Self {
+            since: now,
+            streams: std::collections::BTreeMap::new(),
+        }
+    }
+
+    /// No click before this moment is news.
+    pub(crate) fn start(&self) -> Timestamp {
+        self.since
+    }
+
+    /// Whether a click was not told yet.
+    pub(crate) fn is_news(&self, (at, stream, seq): (Timestamp, i64, i64)) -> bool {
+        match self.streams.get(&stream) {
+            Some((last, _)) => seq > *last,
+            None => at >= self.since,
+        }
+    }
+
+    /// Notes a click; returns whether it is news.
+    pub(crate) fn hear(&mut self, (at, stream, seq): (Timestamp, i64, i64)) -> bool {
+        let is_news = self.is_news((at, stream, seq));
+        if is_news {
+            self.streams.insert(stream, (seq, at));
+        }
+        is_news
+    }
+
+    /// Forgets streams that have been silent for long, so that this stays small.
+    pub(crate) fn forget_before(&mut self, now: Timestamp) {
+        let since = now.minus(LATEST);
+        if since > self.since {
+            self.since = since;
+            self.streams.retain(|_, (_, at)| *at >= since);
+        }
+    }
+
+    /// As the id of an event: digits, `.` and `-` only.
+    pub(crate) fn to_id(&self) -> String {
+        let mut id = self.since.as_millis().to_string();
+        for (stream, (seq, at)) in &self.streams {
+            id.push_str(&format!(".{stream}-{seq}-{}", at.as_millis()));
+        }
+        id
+    }
+
+    pub(crate) fn from_id(id: &str) -> Option<Self> {
+        let mut parts = id.split('.');
+        let since = Timestamp::from_millis(parts.next()?.parse().ok()?);
+        let stream = |part: &str| {
+            let mut numbers = part.splitn(3, '-').map(|number| number.parse().ok());
+            let (stream, seq, at) = (numbers.next()??, numbers.next()??, numbers.next()??);
+            Some((stream, (seq, Timestamp::from_millis(at))))
+        };
+        Some(Self {
+            since,
+            streams: parts.map(stream).collect::<Option<_>>()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_comes_back_hears_every_click_once(
+            clicks in prop::collection::vec((0..3_i64, 0..50_i64), 1..60),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut seqs = std::collections::BTreeMap::new();
+            let clicks: Vec<_> = clicks.into_iter().map(|(stream, time)| {
+                let seq = seqs.entry(stream).or_insert(0);
+                *seq += 1;
+                (at(time + 1_000), stream, *seq)
+            }).collect();
+            let cut = cut.index(clicks.len());
+            let mut before = Heard::since(at(1_000));
+            let mut heard: Vec<_> = clicks[..cut].iter().filter(|click| before.hear(**click)).collect();
+            let mut after = Heard::from_id(&before.to_id()).unwrap();
+            prop_assert_eq!(&after, &before);
+            // Everything is read again from the database, in any order of streams.
+            let mut all: Vec<_> = clicks.iter().collect();
+            all.sort_by_key(|(_, stream, seq)| (*stream, *seq));
+            heard.extend(all.into_iter().filter(|click| after.hear(**click)));
+            heard.sort();
+            let mut told = clicks.iter().collect::<Vec<_>>();
+            told.sort();
+            prop_assert_eq!(heard, told);
+        }
+
+        #[test]
+        fn no_text_makes_reading_an_id_panic(text in ".{0,60}") {
+            let _ = Heard::from_id(&text);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Makes few large chunks out of many small ones, on a thread of low priority.
+//!
+//! Chunks never change, so they are read, merged and encoded without any lock; one short transaction then
+//! puts the new one in their place, unless somebody else was faster.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::columns::{Batch, Column, decode_batch, encode, merge};
+use crate::model::{Clock, Timestamp, WorkspaceId};
+use crate::sealer::plan::Sealing;
+use crate::store::chunks::{DAY_MILLIS, StoredColumn};
+use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError};
+
+/// Who began to read a chunk before it was replaced has so long to finish.
+const KEEP_REPLACED: Duration = Duration::from_mins(10);
+const PURGE_AT_ONCE: i64 = 16;
+/// Days that ended since, and chunks of other nodes.
+const LOOK_EVERY: Duration = Duration::from_mins(10);
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Tells the merger which days have new chunks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MergeBell {
+    days: Arc<Mutex<BTreeSet<(WorkspaceId, i64)>>>,
+    rung: Arc<Notify>,
+}
+
+impl MergeBell {
+    pub(crate) fn ring(&self, workspace: WorkspaceId, day: i64) {
+        self.lock().insert((workspace, day));
+        self.rung.notify_one();
+    }
+
+    fn next(&self) -> Option<(WorkspaceId, i64)> {
+        self.lock().pop_first()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<(WorkspaceId, i64)>> {
+        self.days.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the merger works with.
+pub(crate) struct MergerParts {
+    pub(crate) database: DatabaseUrl,
+    pub(crate) plan: Sealing,
+    pub(crate) bell: MergeBell,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// The running merger.
+#[derive(Debug)]
+pub(crate) struct MergerHandle {
+    stop: CancellationToken,
+    ended: CancellationToken,
+}
+
+impl MergerHandle {
+    /// Starts the merger's thread.
+    pub(crate) fn start(parts: MergerParts) -> std::io::Result<Self> {
+        let stop = CancellationToken::new();
+        let ended = CancellationToken::new();
+        let (stopped, guard) = (stop.clone(), ended.clone().drop_guard());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        std::thread::Builder::new()
+            .name("terse-merger".to_owned())
+            .spawn(move || {
+                let _ended = guard;
+                crate::folder::give_way();
+                runtime.block_on(Merger { parts }.run(&stopped));
+            })?;
+        Ok(Self { stop, ended })
+    }
+
+    /// Gives up what is under way, which changes nothing, and ends the thread.
+    pub(crate) async fn stop(&self) {
+        self.stop.cancel();
+        let _ = tokio::time::timeout(RETRY, self.ended.cancelled()).await;
+    }
+}
+
+struct Merger {
+    parts: MergerParts,
+}
+
+impl Merger {
+    async fn run(&self, stop: &CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.work() => {}
+        }
+    }
+
+    async fn work(&self) {
+        loop {
+            if let Err(error) = self.work_until_failure().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "chunks wait to be merged"
+                );
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn work_until_failure(&self) -> Result<(), StoreError> {
+        let store = Store::connect(&self.parts.database, PoolPurpose::Folding).await?;
+        loop {
+            for (workspace, day, _) in store.days_of_many_chunks().await? {
+                self.parts.bell.ring(workspace, day);
+            }
+            let look_again = tokio::time::sleep(LOOK_EVERY);
+            tokio::pin!(look_again);
+            loop {
+                self.chores(&store).await?;
+                tokio::select! {
+                    () = &mut look_again => break,
+                    () = self.parts.bell.rung.notified() => {}
+                }
+            }
+        }
+    }
+
+    async fn chores(&self, store: &Store) -> Result<(), StoreError> {
+        while let Some((workspace, day)) = self.parts.bell.next() {
+            let merged = merge_day(
+                store,
+                &self.parts.plan,
+                workspace,
+                day,
+                self.parts.clock.now(),
+            )
+            .await;
+            if merged.is_err() {
+                self.parts.bell.ring(workspace, day);
+            }
+            merged?;
+        }
+        let before = self.parts.clock.now().minus(KEEP_REPLACED);
+        while store.purge_replaced(before, PURGE_AT_ONCE).await? > 0 {}
+        Ok(())
+    }
+}
+
+/// Merges the chunks of one day as far as it is worth it.
+pub(crate) async fn merge_day(
+    store: &Store,
+    plan: &Sealing,
+    workspace: WorkspaceId,
+    day: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let is_over = day < now.as_millis().div_euclid(DAY_MILLIS);
+    loop {
+        let chunks = store.chunks_of_day(workspace, day).await?;
+        let Some(together) = plan.merge_of_day(&chunks, is_over) else {
+            return Ok(());
+        };
+        let mut batches = Vec::with_capacity(together.len());
+        for chunk in chunks.iter().filter(|chunk| together.contains(&chunk.id)) {
+            batches.extend(read_chunk(store, chunk.id, chunk.rows()).await?);
+        }
+        // One of them is gone: somebody else merged them.
+        if batches.len() < together.len() {
+            continue;
+        }
+        let merged = encode(&merge(&batches)?)?;
+        drop(batches);
+        store
+            .replace_chunks(workspace, day, &together, &merged, now)
+            .await?;
+    }
+}
+
+/// Every column of a chunk; `None` when it is gone.
+pub(crate) async fn read_chunk(
+    store: &Store,
+    chunk: i64,
+    rows: usize,
+) -> Result<Option<Batch>, StoreError> {
+    let columns: Vec<_> = Column::all().collect();
+    let mut batch = None;
+    store
+        .chunk_columns(&[chunk], &columns, true, |_, columns| {
+            batch = Some(decode_stored(rows, &columns)?);
+            Ok(())
+        })
+        .await?;
+    Ok(batch)
+}
+
+/// A batch of the columns that were read.
+pub(crate) fn decode_stored(rows: usize, columns: &[StoredColumn]) -> Result<Batch, StoreError> {
+    let columns = columns.iter().map(|stored| {
+        (
+            stored.column,
+            stored.counts.as_slice(),
+            stored.data.as_slice(),
+        )
+    });
+    Ok(decode_batch(rows, columns)?)
+}

@@ -1,0 +1,160 @@
+//! From the tail into chunks, and from small chunks into large ones.
+//!
+//! The folder's thread seals when it has nothing to fold: it holds the only connection that writes to the
+//! tail of this node, and so neither waits for the other. A thread of its own merges.
+
+mod merger;
+mod plan;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::{Timestamp, WorkspaceId};
+use crate::store::chunks::{DAY_MILLIS, Sealed};
+use crate::store::{Store, StoreError};
+
+pub(crate) use merger::{MergeBell, MergerHandle, MergerParts, decode_stored, read_chunk};
+pub use plan::Sealing;
+
+/// With so many clicks waiting to be sealed, sealing and folding take turns.
+const PRESSING_CLICKS: usize = 1 << 20;
+
+/// How the tails of this node's workspaces have grown since they were last sealed.
+#[derive(Debug, Default)]
+pub(crate) struct Tails {
+    by_workspace: Mutex<HashMap<WorkspaceId, Tail>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tail {
+    clicks: usize,
+    parcels: usize,
+    /// Of the clicks, those that the last sealing left where they were.
+    settled: usize,
+}
+
+impl Tail {
+    fn is_ripe(self, plan: &Sealing) -> bool {
+        self.clicks - self.settled.min(self.clicks) >= plan.ripe_clicks
+            || self.parcels >= plan.ripe_parcels
+    }
+
+    /// How much reading it costs every question.
+    fn burden(self, plan: &Sealing) -> usize {
+        self.clicks + self.parcels * plan.ripe_clicks / plan.ripe_parcels.max(1)
+    }
+}
+
+impl Tails {
+    /// Notes clicks that went into a workspace's tail as one parcel.
+    pub(crate) fn add(&self, workspace: WorkspaceId, clicks: usize) {
+        let mut tails = self.lock();
+        let tail = tails.entry(workspace).or_default();
+        tail.clicks += clicks;
+        tail.parcels += 1;
+    }
+
+    /// The tail that is most in need of being sealed, and how many clicks wait in all of them.
+    fn ripest(&self, plan: &Sealing) -> Option<(WorkspaceId, Tail, usize)> {
+        let tails = self.lock();
+        let waiting = tails.values().map(|tail| tail.clicks).sum();
+        tails
+            .iter()
+            .filter(|(_, tail)| tail.is_ripe(plan))
+            .max_by_key(|(_, tail)| tail.burden(plan))
+            .map(|(workspace, tail)| (*workspace, *tail, waiting))
+    }
+
+    /// Notes what a sealing did.
+    fn sealed(&self, workspace: WorkspaceId, sealed: &Sealed) {
+        let mut tails = self.lock();
+        let Some(tail) = tails.get_mut(&workspace) else {
+            return;
+        };
+        tail.clicks = tail.clicks.saturating_sub(sealed.clicks);
+        tail.parcels = tail.parcels.saturating_sub(sealed.parcels);
+        if sealed.left > 0 {
+            tail.parcels += 1;
+        }
+        tail.settled = sealed.left;
+        if tail.clicks == 0 {
+            tails.remove(&workspace);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, Tail>> {
+        self.by_workspace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Seals what is ripe, step by step.
+#[derive(Debug)]
+pub(crate) struct Sealer {
+    plan: Sealing,
+    tails: Arc<Tails>,
+    merger: MergeBell,
+    counted: bool,
+}
+
+impl Sealer {
+    pub(crate) fn new(plan: Sealing, tails: Arc<Tails>, merger: MergeBell) -> Self {
+        Self {
+            plan,
+            tails,
+            merger,
+            counted: false,
+        }
+    }
+
+    /// Whether so much waits that sealing must not wait for folding to be done.
+    pub(crate) fn is_pressing(&self) -> bool {
+        let tails = self.tails.ripest(&self.plan);
+        tails.is_some_and(|(_, _, waiting)| waiting >= PRESSING_CLICKS)
+    }
+
+    /// Seals some clicks of the tail that needs it most. Returns whether there was one.
+    pub(crate) async fn step(&mut self, store: &Store, now: Timestamp) -> Result<bool, StoreError> {
+        if !self.counted {
+            self.count(store).await?;
+        }
+        let Some((workspace, tail, _)) = self.tails.ripest(&self.plan) else {
+            return Ok(false);
+        };
+        let today = now.as_millis().div_euclid(DAY_MILLIS);
+        let ripe = |day, clicks| self.plan.is_ripe(day, clicks, tail.clicks, today);
+        let at_once = i64::try_from(self.plan.at_once).unwrap_or(i64::MAX);
+        let sealed = store.seal(workspace, at_once, ripe, now);
+        let sealed = match sealed.await {
+            Err(StoreError::Unreadable(cause)) => {
+                // Folding must go on; `verify` names the damage.
+                tracing::error!(%workspace, cause, "the tail of a workspace cannot be sealed");
+                self.tails.lock().remove(&workspace);
+                return Ok(true);
+            }
+            sealed => sealed?,
+        };
+        self.tails.sealed(workspace, &sealed);
+        for day in sealed.days {
+            self.merger.ring(workspace, day);
+        }
+        Ok(true)
+    }
+
+    /// What the process before this one left in the tails.
+    async fn count(&mut self, store: &Store) -> Result<(), StoreError> {
+        let mut tails = HashMap::new();
+        for (workspace, clicks, parcels) in store.tails().await? {
+            let tail = Tail {
+                clicks: usize::try_from(clicks).unwrap_or(0),
+                parcels: usize::try_from(parcels).unwrap_or(0),
+                settled: 0,
+            };
+            tails.insert(workspace, tail);
+        }
+        *self.tails.lock() = tails;
+        self.counted = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! Clicks as the first release kept them: one row each. Opening a database of that release moves them
+//! into the tail, and taking the migration back moves all clicks into rows again.
+
+use futures_util::TryStreamExt as _;
+use sqlx::{QueryBuilder, Row as _};
+
+use crate::classify::{Kind, Reason};
+use crate::columns::{Batch, Parcel, Row, Text, open_parcel};
+use crate::model::Fact;
+use crate::sealer::read_chunk;
+use crate::store::clicks::{in_chunks, insert_parcels};
+use crate::store::{Store, StoreError, in_tx, with_db};
+
+/// Clicks per parcel.
+const PARCEL: usize = 4_096;
+
+impl Store {
+    /// Moves rows into the tail, workspace by workspace. Does nothing when there are none.
+    pub(crate) async fn adopt_rows(&self) -> Result<(), StoreError> {
+        let workspaces: Vec<i64> = with_db!(&self.db, |pool| {
+            sqlx::query_scalar("SELECT DISTINCT workspace_id FROM clicks")
+                .fetch_all(pool)
+                .await?
+        });
+        for workspace in workspaces {
+            in_tx!(&self.db, |tx| {
+                let mut parcels = vec![Parcel::default()];
+                {
+                    let mut rows = sqlx::query(
+                        "DELETE FROM clicks WHERE workspace_id = $1 RETURNING \
+                         link_id, at, kind, reason, visitor, stream, seq, facts",
+                    )
+                    .bind(workspace)
+                    .fetch(&mut *tx);
+                    while let Some(row) = rows.try_next().await? {
+                        if parcels.last().is_none_or(|last| last.clicks() >= PARCEL) {
+                            parcels.push(Parcel::default());
+                        }
+                        if let Some(parcel) = parcels.last_mut() {
+                            parcel.push(&Row {
+                                link: row.try_get(0)?,
+                                at: row.try_get(1)?,
+                                kind: Kind::from_code(row.try_get(2)?),
+                                reason: Reason::from_code(row.try_get(3)?),
+                                visitor: row.try_get::<i64, _>(4)?.cast_unsigned(),
+                                stream: row.try_get(5)?,
+                                seq: row.try_get(6)?,
+                                facts: row.try_get(7)?,
+                            });
+                        }
+                    }
+                }
+                insert_parcels!(tx, parcels.into_iter().map(|parcel| (workspace, parcel)));
+            });
+        }
+        Ok(())
+    }
+
+    /// Moves every click back into rows. Fails when the detail of some is past its retention: nothing
+    /// but rows holds their counts there.
+    pub(crate) async fn restore_rows(&self) -> Result<(), StoreError> {
+        let all = self.all_clicks().await?;
+        let chunks = all.chunks;
+        if chunks.iter().any(|(_, chunk)| !chunk.detail) {
+            return Err(StoreError::Unreadable(
+                "clicks past their retention cannot become rows again",
+            ));
+        }
+        for (workspace, chunk) in chunks {
+            let rows = match read_chunk(self, chunk.id, chunk.rows()).await? {
+                Some(batch) => rows_of(&batch)?,
+                None => Vec::new(),
+            };
+            self.move_into_rows(workspace.number(), &rows, Some(chunk.id))
+                .await?;
+        }
+        for (workspace, _, parcel) in all.tail {
+            let mut rows = Vec::new();
+            open_parcel(&parcel, |row| rows.push(OwnedRow::of(row)))?;
+            self.move_into_rows(workspace.number(), &rows, None).await?;
+        }
+        in_tx!(&self.db, |tx| {
+            sqlx::query("DELETE FROM tail").execute(&mut *tx).await?;
+        });
+        Ok(())
+    }
+
+    async fn move_into_rows(
+        &self,
+        workspace: i64,
+        rows: &[OwnedRow],
+        chunk: Option<i64>,
+    ) -> Result<(), StoreError> {
+        in_tx!(&self.db, |tx| {
+            if let Some(chunk) = chunk {
+                sqlx::query("DELETE FROM chunks WHERE id = $1")
+                    .bind(chunk)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            for row in rows {
+                sqlx::query(
+                    "INSERT INTO clicks \
+                     (workspace_id, link_id, at, kind, reason, visitor, stream, seq, facts) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                )
+                .bind(workspace)
+                .bind(row.link)
+                .bind(row.at)
+                .bind(row.kind)
+                .bind(row.reason)
+                .bind(row.visitor)
+                .bind(row.stream)
+                .bind(row.seq)
+                .bind(row.facts.as_slice())
+                .execute(&mut *tx)
+                .await?;
+            }
+        });
+        Ok(())
+    }
+}
+
+struct OwnedRow {
+    link: i64,
+    at: i64,
+    kind: i16,
+    reason: i16,
+    visitor: i64,
+    stream: i64,
+    seq: i64,
+    facts: Vec<u8>,
+}
+
+impl OwnedRow {
+    fn of(row: &Row<'_>) -> Self {
+        Self {
+            link: row.link,
+            at: row.at,
+            kind: row.kind.code(),
+            reason: row.reason as i16,
+            visitor: row.visitor.cast_signed(),
+            stream: row.stream,
+            seq: row.seq,
+            facts: row.facts.to_vec(),
+        }
+    }
+}
+
+fn rows_of(batch: &Batch) -> Result<Vec<OwnedRow>, StoreError> {
+    let (streams, kinds) = (batch.text(Text::Stream)?, batch.text(Text::Kind)?);
+    let reasons = batch.text(Text::Reason)?;
+    let mut owned = Vec::with_capacity(batch.rows());
+    for (link, rows) in batch.links() {
+        for row in rows {
+            let mut facts = Vec::new();
+            for fact in Fact::ALL {
+                let value = batch.text(Text::Fact(fact))?.value(row);
+                crate::classify::push_fact(&mut facts, fact, value.as_bytes());
+            }
+            owned.push(OwnedRow::of(&Row {
+                link,
+                at: batch.at[row],
+                kind: Kind::from_name(kinds.value(row)),
+                reason: Reason::from_name(reasons.value(row)),
+                visitor: batch.visitors[row],
+                stream: streams.value(row).parse().unwrap_or(0),
+                seq: batch.seq[row],
+                facts: &facts,
+            }));
+        }
+    }
+    Ok(owned)
+}
