@@ -152,8 +152,19 @@ async fn check(
 
 fn recount(chunk: &ChunkHead, stored: &[StoredColumn]) -> Result<Vec<(i64, KindCounts)>, String> {
     let damaged = |damaged: Damaged| damaged.0.to_owned();
-    let decode = || decode_stored(chunk.rows(), stored).map_err(|error| error.to_string());
-    let batch = chunk.detail.then(decode).transpose()?;
+    if usize::try_from(chunk.column_count) != Ok(stored.len()) {
+        return Err(format!(
+            "it has {} columns of {}",
+            stored.len(),
+            chunk.column_count
+        ));
+    }
+    let columns: Vec<_> = Column::all().collect();
+    let decode = || decode_stored(chunk, stored, &columns).map_err(|error| error.to_string());
+    let batch = chunk.detail.then(decode).transpose()?.flatten();
+    if chunk.detail && batch.is_none() {
+        return Err("columns are missing".to_owned());
+    }
     if let Some(batch) = &batch {
         check_rows(chunk, batch)?;
     }
@@ -172,9 +183,6 @@ fn recount(chunk: &ChunkHead, stored: &[StoredColumn]) -> Result<Vec<(i64, KindC
 }
 
 fn check_rows(chunk: &ChunkHead, batch: &Batch) -> Result<(), String> {
-    if let Some(missing) = Column::all().find(|column| !batch.has(*column)) {
-        return Err(format!("it has no {missing:?}"));
-    }
     let (first, last) = (batch.at.iter().min(), batch.at.iter().max());
     if (first, last) != (Some(&chunk.first_at), Some(&chunk.last_at)) {
         return Err("its times are not those of its rows".to_owned());

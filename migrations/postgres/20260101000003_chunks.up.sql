@@ -18,6 +18,7 @@ CREATE TABLE chunks (
     id           BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     workspace_id BIGINT NOT NULL,
     day          BIGINT NOT NULL,
+    column_count BIGINT NOT NULL,
     row_count    BIGINT NOT NULL,
     first_at     BIGINT NOT NULL,
     last_at      BIGINT NOT NULL,

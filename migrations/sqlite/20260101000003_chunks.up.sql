@@ -18,6 +18,7 @@ CREATE TABLE chunks (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     workspace_id INTEGER NOT NULL,
     day          INTEGER NOT NULL,
+    column_count INTEGER NOT NULL,
     row_count    INTEGER NOT NULL,
     first_at     INTEGER NOT NULL,
     last_at      INTEGER NOT NULL,

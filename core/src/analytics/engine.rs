@@ -185,9 +185,7 @@ pub(super) async fn read_batch(
     let mut batch = None;
     store
         .chunk_columns(&[chunk.id], columns, true, |_, stored| {
-            if stored.len() == columns.len() {
-                batch = Some(decode_stored(chunk.rows(), &stored)?);
-            }
+            batch = decode_stored(chunk, &stored, columns)?;
             Ok(())
         })
         .await?;
@@ -313,18 +311,20 @@ impl Read {
                     .chunks
                     .iter()
                     .find(|index| snapshot.chunks[**index].id == id);
-                let Some(index) = place.filter(|_| stored.len() == self.columns.len()) else {
+                let Some(index) = place else {
                     return Ok(());
                 };
-                seen += 1;
                 let chunk = &snapshot.chunks[*index];
                 let before = figures.kinds;
                 if self.rows {
-                    let batch = decode_stored(chunk.rows(), &stored)?;
+                    let Some(batch) = decode_stored(chunk, &stored, &self.columns)? else {
+                        return Ok(());
+                    };
                     scan.count_rows(&batch, Some(chunk), figures)?;
                 } else {
                     scan.count_column(chunk, self.columns[0], &stored[0].counts, figures)?;
                 }
+                seen += 1;
                 if figures.kinds.of(scan.kinds) > before.of(scan.kinds) {
                     figures.matched.push(*index);
                 }

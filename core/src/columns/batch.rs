@@ -98,6 +98,14 @@ impl Codes {
 }
 
 impl Coded {
+    /// A text that is known of no row.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            values: vec!["".into()],
+            codes: Codes::Same,
+        }
+    }
+
     /// The text of one row.
     pub(crate) fn value(&self, row: usize) -> &str {
         self.values

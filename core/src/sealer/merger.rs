@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::columns::{Batch, Column, decode_batch, encode, merge};
+use crate::columns::{Batch, Coded, Column, Text, decode_batch, encode, merge};
 use crate::model::{Clock, Timestamp, WorkspaceId};
 use crate::sealer::plan::Sealing;
-use crate::store::chunks::{DAY_MILLIS, StoredColumn};
+use crate::store::chunks::{ChunkHead, DAY_MILLIS, StoredColumn};
 use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError};
 
 /// Who began to read a chunk before it was replaced has so long to finish.
@@ -165,7 +165,7 @@ pub(crate) async fn merge_day(
         };
         let mut batches = Vec::with_capacity(together.len());
         for chunk in chunks.iter().filter(|chunk| together.contains(&chunk.id)) {
-            batches.extend(read_chunk(store, chunk.id, chunk.rows()).await?);
+            batches.extend(read_chunk(store, chunk).await?);
         }
         // One of them is gone: somebody else merged them.
         if batches.len() < together.len() {
@@ -182,28 +182,39 @@ pub(crate) async fn merge_day(
 /// Every column of a chunk; `None` when it is gone.
 pub(crate) async fn read_chunk(
     store: &Store,
-    chunk: i64,
-    rows: usize,
+    chunk: &ChunkHead,
 ) -> Result<Option<Batch>, StoreError> {
     let columns: Vec<_> = Column::all().collect();
     let mut batch = None;
     store
-        .chunk_columns(&[chunk], &columns, true, |_, columns| {
-            batch = Some(decode_stored(rows, &columns)?);
+        .chunk_columns(&[chunk.id], &columns, true, |_, stored| {
+            batch = decode_stored(chunk, &stored, &columns)?;
             Ok(())
         })
         .await?;
     Ok(batch)
 }
 
-/// A batch of the columns that were read.
-pub(crate) fn decode_stored(rows: usize, columns: &[StoredColumn]) -> Result<Batch, StoreError> {
-    let columns = columns.iter().map(|stored| {
-        (
-            stored.column,
-            stored.counts.as_slice(),
-            stored.data.as_slice(),
-        )
+/// A batch of the wanted columns of a chunk that were read; `None` when some are gone. A fact that the
+/// chunk's release did not know yet is unknown of all its clicks.
+pub(crate) fn decode_stored(
+    chunk: &ChunkHead,
+    stored: &[StoredColumn],
+    wanted: &[Column],
+) -> Result<Option<Batch>, StoreError> {
+    let columns = stored.iter().map(|stored| {
+        let (counts, data) = (stored.counts.as_slice(), stored.data.as_slice());
+        (stored.column, counts, data)
     });
-    Ok(decode_batch(rows, columns)?)
+    let mut batch = decode_batch(chunk.rows(), columns)?;
+    for column in wanted {
+        match column {
+            Column::Text(text @ Text::Fact(_)) if chunk.is_of_older_release() => {
+                batch.texts[text.index()].get_or_insert_with(Coded::unknown);
+            }
+            _ => {}
+        }
+    }
+    let is_complete = wanted.iter().all(|column| batch.has(*column));
+    Ok(is_complete.then_some(batch))
 }

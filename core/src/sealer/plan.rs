@@ -103,6 +103,7 @@ mod tests {
         let head = |(id, rows): (usize, &usize)| ChunkHead {
             id: id as i64,
             day: 0,
+            column_count: 22,
             row_count: *rows as i64,
             first_at: 0,
             last_at: 0,

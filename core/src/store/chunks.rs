@@ -21,6 +21,8 @@ pub(crate) struct ChunkHead {
     pub(crate) id: i64,
     /// Since 1970, in UTC.
     pub(crate) day: i64,
+    /// Chunks of older releases have fewer.
+    pub(crate) column_count: i64,
     pub(crate) row_count: i64,
     pub(crate) first_at: i64,
     pub(crate) last_at: i64,
@@ -34,6 +36,11 @@ pub(crate) struct ChunkHead {
 impl ChunkHead {
     pub(crate) fn rows(&self) -> usize {
         usize::try_from(self.row_count).unwrap_or(0)
+    }
+
+    /// Whether it lacks columns that this release knows: their values are unknown.
+    pub(crate) fn is_of_older_release(&self) -> bool {
+        usize::try_from(self.column_count).is_ok_and(|count| count < Column::all().count())
     }
 
     pub(crate) fn kinds(&self) -> KindCounts {
@@ -125,7 +132,7 @@ macro_rules! push_numbers {
 
 macro_rules! head_columns {
     () => {
-        "id, day, row_count, first_at, last_at, humans, bots, previews, detail"
+        "id, day, column_count, row_count, first_at, last_at, humans, bots, previews, detail"
     };
 }
 pub(crate) use head_columns;
@@ -135,12 +142,13 @@ macro_rules! insert_chunk {
         let chunk: &EncodedChunk = $chunk;
         let [humans, bots, previews] = chunk.kinds.0.map(u64::cast_signed);
         let id: i64 = sqlx::query_scalar(
-            "INSERT INTO chunks (workspace_id, day, row_count, first_at, last_at, \
-             humans, bots, previews, detail, sealed_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id",
+            "INSERT INTO chunks (workspace_id, day, column_count, row_count, first_at, \
+             last_at, humans, bots, previews, detail, sealed_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
         )
         .bind($workspace)
         .bind($day)
+        .bind(i64::try_from(chunk.columns.len()).unwrap_or(i64::MAX))
         .bind(humans + bots + previews)
         .bind(chunk.first_at)
         .bind(chunk.last_at)

@@ -67,7 +67,7 @@ impl Store {
             ));
         }
         for (workspace, chunk) in chunks {
-            let rows = match read_chunk(self, chunk.id, chunk.rows()).await? {
+            let rows = match read_chunk(self, &chunk).await? {
                 Some(batch) => rows_of(&batch)?,
                 None => Vec::new(),
             };

@@ -77,6 +77,10 @@ impl Scan {
             }
             _ => false,
         };
+        if chunk.is_of_older_release() {
+            // Its rows tell what is unknown of them.
+            return (filter.is_none() && one_cell && self.links.is_none()).then_some(Way::Head);
+        }
         match (&self.grouping, filter) {
             (_, None) if one_cell && self.links.is_none() => Some(Way::Head),
             (_, None) if one_cell => Some(Way::Counts(Column::Link)),
