@@ -53,6 +53,7 @@ struct Inner {
     spool: Spool,
     folder: FolderHandle,
     merger: MergerHandle,
+    tails: Arc<Tails>,
     clock: Arc<dyn Clock>,
 }
 
@@ -99,6 +100,12 @@ pub struct Status {
     /// Streams that wait for a gap to be accepted.
     pub stopped_streams: u64,
     pub cached_links: u64,
+    /// Clicks that wait in tails to be sealed, as far as this node knows.
+    pub tail_clicks: u64,
+    /// Clicks that went from tails into chunks.
+    pub sealed: u64,
+    /// Chunks that became part of larger ones.
+    pub merged_chunks: u64,
     /// `None` where no place file is configured.
     pub place_file: Option<PlaceFileStatus>,
 }
@@ -172,6 +179,9 @@ impl Terse {
             skewed_clicks: progress.skewed.load(Ordering::Relaxed),
             stopped_streams: progress.stopped_streams.load(Ordering::Relaxed),
             cached_links: self.inner.resolver.cached_links(),
+            tail_clicks: self.inner.tails.clicks(),
+            sealed: self.inner.tails.progress.sealed.load(Ordering::Relaxed),
+            merged_chunks: self.inner.tails.progress.merged.load(Ordering::Relaxed),
             place_file: self.inner.redirector.places.status(),
         }
     }
@@ -437,6 +447,7 @@ impl TerseBuilder {
             spool: way.spool,
             folder: way.folder,
             merger: way.merger,
+            tails: way.tails,
             store,
             clock,
         };
@@ -470,7 +481,7 @@ impl TerseBuilder {
             database: database.clone(),
             capture: Arc::clone(&capture),
             salts: Arc::clone(&salts),
-            tails,
+            tails: Arc::clone(&tails),
             sealing: self.sealing,
             bell: bell.clone(),
             hub: hub.clone(),
@@ -480,6 +491,7 @@ impl TerseBuilder {
             database,
             plan: self.sealing,
             bell,
+            tails: Arc::clone(&tails),
             clock: Arc::clone(clock),
         })?;
         Ok(ClicksWay {
@@ -488,6 +500,7 @@ impl TerseBuilder {
             capture,
             folder,
             merger,
+            tails,
             hub,
             scanning,
         })
@@ -539,6 +552,7 @@ struct ClicksWay {
     capture: Arc<Capture>,
     folder: FolderHandle,
     merger: MergerHandle,
+    tails: Arc<Tails>,
     hub: LiveHub,
     scanning: Store,
 }

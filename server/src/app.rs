@@ -13,7 +13,7 @@ use crate::cors::AllowedOrigins;
 use crate::limits::{Limiter, Rate};
 use crate::metrics::Metrics;
 use crate::misses::Misses;
-use crate::places::Places;
+use crate::seats::Seats;
 use crate::tokens::Tokens;
 
 /// The running server's state.
@@ -67,9 +67,9 @@ pub struct Limits {
     /// Invitations that one person sends.
     pub inviting: Limiter,
     /// Listeners to clicks as they happen.
-    pub listeners: Arc<Places>,
+    pub listeners: Arc<Seats>,
     /// Exports under way.
-    pub exports: Arc<Places>,
+    pub exports: Arc<Seats>,
 }
 
 /// Listeners to clicks in all, and of one workspace.
@@ -111,8 +111,8 @@ impl Limits {
             reset_mail: Limiter::of("mail", unless_off(auth, MAIL)),
             invitation_mail: Limiter::of("mail", unless_off(auth, MAIL)),
             inviting: Limiter::of("inviting", unless_off(auth, INVITING)),
-            listeners: Places::new(LISTENERS.0, LISTENERS.1),
-            exports: Places::new(EXPORTS.0, EXPORTS.1),
+            listeners: Seats::new(LISTENERS.0, LISTENERS.1),
+            exports: Seats::new(EXPORTS.0, EXPORTS.1),
         }
     }
 

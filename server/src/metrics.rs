@@ -10,7 +10,7 @@ use terse_core::Status;
 use terse_core::model::Timestamp;
 
 use crate::app::Limits;
-use crate::places::Places;
+use crate::seats::Seats;
 
 /// The media type of the page.
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -151,7 +151,7 @@ impl Metrics {
 }
 
 fn register_places(registry: &mut Registry, limits: &Limits) {
-    let gauges: [(&str, &str, &Places); 2] = [
+    let gauges: [(&str, &str, &Seats); 2] = [
         (
             "live_listeners",
             "Clients that are sent clicks as they happen",
@@ -170,7 +170,7 @@ fn register_status(registry: &mut Registry, status: &Status, now: Timestamp) {
     let oldest = spool
         .pending_since
         .map_or(0.0, |since| now.since(since).as_secs_f64());
-    let counters: [(&str, &str, u64); 11] = [
+    let counters: [(&str, &str, u64); 13] = [
         (
             "spool_appended",
             "Clicks appended to the spool",
@@ -222,6 +222,16 @@ fn register_status(registry: &mut Registry, status: &Status, now: Timestamp) {
             status.fold_failures,
         ),
         (
+            "clicks_sealed",
+            "Clicks moved from the tail into chunks",
+            status.sealed,
+        ),
+        (
+            "chunks_merged",
+            "Chunks that became part of a larger one",
+            status.merged_chunks,
+        ),
+        (
             "clicks_dead",
             "Records that no longer decode, kept aside",
             status.dead_records,
@@ -240,7 +250,12 @@ fn register_status(registry: &mut Registry, status: &Status, now: Timestamp) {
 
 fn register_gauges(registry: &mut Registry, status: &Status, oldest: f64, now: Timestamp) {
     let spool = &status.spool;
-    let gauges: [(&str, &str, u64); 6] = [
+    let gauges: [(&str, &str, u64); 7] = [
+        (
+            "tail_clicks",
+            "Clicks that wait to be sealed",
+            status.tail_clicks,
+        ),
         (
             "spool_pending",
             "Clicks that the database does not have yet",

@@ -1,10 +1,11 @@
 //! Putting a question to the clicks of one moment: the tail, and chunks on all cores.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::analytics::AnalyticsError;
 use crate::analytics::scan::{Figures, Scan, Way};
@@ -18,6 +19,8 @@ use crate::store::{Store, StoreError};
 
 /// Questions that are answered at a time; others wait for their turn.
 const AT_ONCE: usize = 8;
+/// How long one waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Rows, and chunks, that one statement reads at most.
 const ROWS_PER_READ: usize = 1 << 19;
 const CHUNKS_PER_READ: usize = 32;
@@ -75,8 +78,12 @@ impl Engine {
     }
 
     /// Waits for this question's turn, which lasts until the permit is dropped.
-    pub(super) async fn turn(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).acquire_owned().await.ok()
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, AnalyticsError> {
+        let turn = Arc::clone(&self.permits).acquire_owned();
+        match tokio::time::timeout(PATIENCE, turn).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(AnalyticsError::Busy),
+        }
     }
 
     /// The clicks of unix milliseconds from `from` until before `to`.
@@ -108,29 +115,33 @@ impl Engine {
         snapshot.await?
     }
 
-    /// What a scan counts in a snapshot, beginning with `figures` that have counted nothing.
-    pub(super) async fn figures(
+    /// What a scan counts in a snapshot, beginning with `figures` that have counted nothing, as `finish`
+    /// makes it of them on one of the threads: no other thread does work that grows with the answer.
+    pub(super) async fn figures<T: Send + 'static>(
         &self,
         scan: &Arc<Scan>,
         snapshot: &Arc<Snapshot>,
         figures: Figures,
-    ) -> Result<Figures, ScanError> {
-        let mut total = figures.clone();
-        let work = Arc::new(Work::plan(scan, snapshot, &mut total)?);
+        finish: impl FnOnce(Figures) -> T + Send + 'static,
+    ) -> Result<T, ScanError> {
+        let (of, at) = (Arc::clone(scan), Arc::clone(snapshot));
+        let plan = move |_: &Handle| Work::plan(&of, &at, figures).map(Arc::new);
+        let work = self.scanners.run(plan).await??;
         let jobs = work.reads.len().min(self.scanners.threads());
         let running: Vec<_> = (0..jobs)
             .map(|_| {
-                let (work, store, figures) =
-                    (Arc::clone(&work), self.store.clone(), figures.clone());
+                let (work, store) = (Arc::clone(&work), self.store.clone());
                 let (scan, snapshot) = (Arc::clone(scan), Arc::clone(snapshot));
-                self.scanners
-                    .run(move |runtime| work.take_part(runtime, &store, &scan, &snapshot, figures))
+                let part =
+                    move |runtime: &Handle| work.take_part(runtime, &store, &scan, &snapshot);
+                self.scanners.run(part)
             })
             .collect();
         for job in futures_util::future::join_all(running).await {
-            total.merge(job??);
+            job??;
         }
-        Ok(total)
+        let total = move |_: &Handle| finish(work.take_total());
+        Ok(self.scanners.run(total).await?)
     }
 
     /// The time of the last click that a scan counted: `figures` say in which chunks there are any.
@@ -138,10 +149,11 @@ impl Engine {
         &self,
         scan: &Arc<Scan>,
         snapshot: &Arc<Snapshot>,
-        figures: &Figures,
+        mut matched: Vec<usize>,
     ) -> Result<Option<i64>, ScanError> {
-        let mut newest = scan.newest(&snapshot.tail).map_err(StoreError::from)?;
-        let mut matched = figures.matched.clone();
+        let (of, at) = (Arc::clone(scan), Arc::clone(snapshot));
+        let in_tail = self.scanners.run(move |_| of.newest(&at.tail));
+        let mut newest = in_tail.await?.map_err(StoreError::from)?;
         matched.sort_unstable_by_key(|index| std::cmp::Reverse(snapshot.chunks[*index].last_at));
         for index in matched {
             let chunk = snapshot.chunks[index];
@@ -196,6 +208,9 @@ pub(super) async fn read_batch(
 struct Work {
     reads: Vec<Read>,
     next: AtomicUsize,
+    /// Of nothing, for each thread to begin with.
+    empty: Figures,
+    total: Mutex<Figures>,
 }
 
 /// Chunks, as indexes into the snapshot, of which the same columns are read.
@@ -209,8 +224,9 @@ struct Read {
 
 impl Work {
     /// Counts what needs no reading right away.
-    fn plan(scan: &Scan, snapshot: &Snapshot, figures: &mut Figures) -> Result<Self, ScanError> {
-        scan.count_rows(&snapshot.tail, None, figures)
+    fn plan(scan: &Scan, snapshot: &Snapshot, empty: Figures) -> Result<Self, ScanError> {
+        let mut figures = empty.clone();
+        scan.count_rows(&snapshot.tail, None, &mut figures)
             .map_err(StoreError::from)?;
         let mut reads: Vec<Read> = Vec::new();
         for (index, chunk) in snapshot.chunks.iter().enumerate() {
@@ -226,7 +242,7 @@ impl Work {
             }
             let (columns, rows) = match way {
                 Way::Head => {
-                    scan.count_head(chunk, figures);
+                    scan.count_head(chunk, &mut figures);
                     if chunk.kinds().of(scan.kinds) > 0 {
                         figures.matched.push(index);
                     }
@@ -260,6 +276,8 @@ impl Work {
         Ok(Self {
             reads,
             next: AtomicUsize::new(0),
+            empty,
+            total: Mutex::new(figures),
         })
     }
 
@@ -270,12 +288,21 @@ impl Work {
         store: &Store,
         scan: &Scan,
         snapshot: &Snapshot,
-        mut figures: Figures,
-    ) -> Result<Figures, ScanError> {
+    ) -> Result<(), ScanError> {
+        let mut figures = self.empty.clone();
         while let Some(read) = self.reads.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             runtime.block_on(read.count(store, scan, snapshot, &mut figures))?;
         }
-        Ok(figures)
+        self.lock().merge(figures);
+        Ok(())
+    }
+
+    fn take_total(&self) -> Figures {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Figures> {
+        self.total.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -182,7 +182,7 @@ impl Analytics {
                 Position::from_cursor(cursor).ok_or_else(|| refused(paging::cursor_invalid()))?,
             ),
         };
-        let _turn = self.engine.turn().await;
+        let _turn = self.engine.turn().await?;
         let gathering = || Gathering {
             order,
             after,

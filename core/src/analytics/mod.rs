@@ -25,7 +25,7 @@ use crate::store::{Store, StoreError};
 use calendar::Calendar;
 use engine::{Engine, ScanError, Snapshot};
 use query::Question;
-use scan::{Cell, Figures, Grouping, Key, Scan, text_of};
+use scan::{Counted, Figures, Grouping, Key, Scan, text_of};
 
 pub use answers::{Breakdown, BreakdownRow, Point, PreviousPeriod, Summary, Timeseries};
 pub use click::{Position, RecordedClick};
@@ -77,6 +77,9 @@ pub enum AnalyticsError {
     /// Of some clicks in the period only totals are kept, and the answer needs more.
     #[error("the detail of some clicks in the period is past its retention")]
     DetailLost,
+    /// Too many questions wait for their answers.
+    #[error("too many questions at once; ask again")]
+    Busy,
     /// Clicks were deleted again and again while the question was answered.
     #[error("the question was interrupted; ask again")]
     Interrupted,
@@ -127,7 +130,7 @@ impl Analytics {
                 ));
             }
         };
-        let turn = self.engine.turn().await;
+        let turn = self.engine.turn().await?;
         // Read before the figures: a click is never missing from both.
         let pending = self.pending();
         let (figures, newest, previous) = attempt!(self.sum_up(&question, compare));
@@ -135,7 +138,7 @@ impl Analytics {
         let [_, bots, previews] = figures.kinds.0.map(u64::cast_signed);
         Ok(Summary {
             clicks: signed(figures.kinds.of(question.kinds)),
-            visitors: visitors(&question, &figures, figures.get(&Key::Number(0))),
+            visitors: visitors(&question, &figures, &Key::Number(0)),
             bots,
             previews,
             last_clicked_at: newest.map(Timestamp::from_millis),
@@ -145,7 +148,7 @@ impl Analytics {
                     from: question.before(),
                     to: question.from,
                     clicks: signed(figures.kinds.of(question.kinds)),
-                    visitors: visitors(&question, &figures, figures.get(&Key::Number(0))),
+                    visitors: visitors(&question, &figures, &Key::Number(0)),
                     bots,
                     previews,
                 }
@@ -168,7 +171,7 @@ impl Analytics {
         let calendar = Calendar::new(&question.zone, interval, question.from, question.to)
             .map_err(|error| AnalyticsError::Refused(vec![error]))?;
         let calendar = Arc::new(calendar);
-        let turn = self.engine.turn().await;
+        let turn = self.engine.turn().await?;
         let pending = self.pending();
         let figures = attempt!(self.step_by_step(&question, &calendar));
         drop(turn);
@@ -176,11 +179,11 @@ impl Analytics {
             .starts()
             .zip(0..)
             .map(|(start, step)| {
-                let cell = figures.get(&Key::Number(step));
+                let key = Key::Number(step);
                 Point {
                     start,
-                    clicks: signed(cell.map_or(0, |cell| cell.clicks)),
-                    visitors: visitors(&question, &figures, cell),
+                    clicks: signed(figures.get(&key).0),
+                    visitors: visitors(&question, &figures, &key),
                 }
             })
             .collect();
@@ -220,7 +223,7 @@ impl Analytics {
             ));
         }
         let limit = usize::try_from(limit).unwrap_or(1);
-        let turn = self.engine.turn().await;
+        let turn = self.engine.turn().await?;
         let pending = self.pending();
         let grouping = self.grouping(&question, dimension).await?;
         let (all, top, of_top) = attempt!(self.break_down(&question, &grouping, limit));
@@ -229,7 +232,7 @@ impl Analytics {
         let rows: Vec<_> = top
             .into_iter()
             .map(|(key, clicks)| BreakdownRow {
-                visitors: visitors(&question, &of_top, of_top.get(&key)),
+                visitors: visitors(&question, &of_top, &key),
                 value: match key {
                     Key::Text(text) => text.into(),
                     Key::Number(link) => LinkId::from_number(link).to_string(),
@@ -239,12 +242,11 @@ impl Analytics {
             })
             .collect();
         let in_rows: i64 = rows.iter().map(|row| row.clicks).sum();
-        let in_all: u64 = all.iter().map(|(_, cell)| cell.clicks).sum();
         Ok(Breakdown {
             dimension,
             total: signed(total),
             rows,
-            other: signed(in_all) - in_rows,
+            other: signed(all.in_cells) - in_rows,
             as_of,
             pending,
         })
@@ -255,7 +257,7 @@ impl Analytics {
         &self,
         question: &Question,
         compare: bool,
-    ) -> Result<(Figures, Option<i64>, Option<Figures>), ScanError> {
+    ) -> Result<(Counted, Option<i64>, Option<Counted>), ScanError> {
         let start = if compare {
             question.before()
         } else {
@@ -264,7 +266,8 @@ impl Analytics {
         let snapshot = self.snapshot(question, start).await?;
         let scan = Arc::new(question.scan(Grouping::All, snapshot.links.clone()));
         let figures = self.figures(&scan, &snapshot).await?;
-        let newest = self.engine.newest(&scan, &snapshot, &figures).await?;
+        let matched = figures.matched.clone();
+        let newest = self.engine.newest(&scan, &snapshot, matched).await?;
         if !compare {
             return Ok((figures, newest, None));
         }
@@ -281,7 +284,7 @@ impl Analytics {
         &self,
         question: &Question,
         calendar: &Arc<Calendar>,
-    ) -> Result<Figures, ScanError> {
+    ) -> Result<Counted, ScanError> {
         let snapshot = self.snapshot(question, question.from).await?;
         let grouping = Grouping::Steps(Arc::clone(calendar));
         let scan = Arc::new(question.scan(grouping, snapshot.links.clone()));
@@ -295,34 +298,28 @@ impl Analytics {
         question: &Question,
         grouping: &Grouping,
         limit: usize,
-    ) -> Result<(Figures, Vec<(Key, u64)>, Figures), ScanError> {
+    ) -> Result<(Counted, Vec<(Key, u64)>, Counted), ScanError> {
         let snapshot = &self.snapshot(question, question.from).await?;
         let scan = Arc::new(Scan {
             visitors: false,
             ..question.scan(grouping.clone(), snapshot.links.clone())
         });
-        let all = self.figures(&scan, snapshot).await?;
-        let mut top: Vec<_> = all
-            .iter()
-            .filter(|(_, cell)| cell.clicks > 0)
-            .map(|(key, cell)| (key.clone(), cell.clicks))
-            .collect();
-        top.sort_unstable_by(|(a, a_clicks), (b, b_clicks)| {
-            b_clicks.cmp(a_clicks).then_with(|| a.cmp(b))
-        });
-        top.truncate(limit);
+        let count_all = move |figures: Figures| (figures.top(limit), figures.count());
+        let all = self
+            .engine
+            .figures(&scan, snapshot, Figures::default(), count_all);
+        let (top, all) = all.await?;
         let of_top = Figures::of(top.iter().map(|(key, _)| key.clone()));
         if !question.visitors {
-            return Ok((all, top, of_top));
+            return Ok((all, top, of_top.count()));
         }
         let scan = Scan {
             visitors: true,
             ..scan.as_ref().clone()
         };
-        let of_top = self
-            .engine
-            .figures(&Arc::new(scan), snapshot, of_top)
-            .await?;
+        let scan = Arc::new(scan);
+        let of_top = self.engine.figures(&scan, snapshot, of_top, Figures::count);
+        let of_top = of_top.await?;
         Ok((all, top, of_top))
     }
 
@@ -385,9 +382,9 @@ impl Analytics {
         &self,
         scan: &Arc<Scan>,
         snapshot: &Arc<Snapshot>,
-    ) -> Result<Figures, ScanError> {
+    ) -> Result<Counted, ScanError> {
         self.engine
-            .figures(scan, snapshot, Figures::default())
+            .figures(scan, snapshot, Figures::default(), Figures::count)
             .await
     }
 }
@@ -396,9 +393,8 @@ fn signed(clicks: u64) -> i64 {
     i64::try_from(clicks).unwrap_or(i64::MAX)
 }
 
-fn visitors(question: &Question, figures: &Figures, cell: Option<&Cell>) -> Option<i64> {
-    (question.visitors && !figures.visitors_lost)
-        .then(|| signed(cell.map_or(0, |cell| cell.visitors.count())))
+fn visitors(question: &Question, counted: &Counted, key: &Key) -> Option<i64> {
+    (question.visitors && !counted.visitors_lost).then(|| signed(counted.get(key).1))
 }
 
 #[expect(

@@ -14,7 +14,7 @@ use crate::model::{Dimension, Fact};
 use crate::place::continent_of;
 
 pub(super) use columns_wanted::Way;
-pub(super) use figures::{Cell, Figures, Key};
+pub(super) use figures::{Counted, Figures, Key};
 
 /// One question, ready to be put to batches.
 #[derive(Clone, Debug)]

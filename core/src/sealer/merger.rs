@@ -4,6 +4,7 @@
 //! puts the new one in their place, unless somebody else was faster.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::columns::{Batch, Coded, Column, Text, decode_batch, encode, merge};
 use crate::model::{Clock, Timestamp, WorkspaceId};
+use crate::sealer::Tails;
 use crate::sealer::plan::Sealing;
 use crate::store::chunks::{ChunkHead, DAY_MILLIS, StoredColumn};
 use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError};
@@ -50,6 +52,7 @@ pub(crate) struct MergerParts {
     pub(crate) database: DatabaseUrl,
     pub(crate) plan: Sealing,
     pub(crate) bell: MergeBell,
+    pub(crate) tails: Arc<Tails>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -141,7 +144,8 @@ impl Merger {
             if merged.is_err() {
                 self.parts.bell.ring(workspace, day);
             }
-            merged?;
+            let progress = &self.parts.tails.progress.merged;
+            progress.fetch_add(merged? as u64, Ordering::Relaxed);
         }
         let before = self.parts.clock.now().minus(KEEP_REPLACED);
         while store.purge_replaced(before, PURGE_AT_ONCE).await? > 0 {}
@@ -149,19 +153,20 @@ impl Merger {
     }
 }
 
-/// Merges the chunks of one day as far as it is worth it.
+/// Merges the chunks of one day as far as it is worth it. Returns how many there were to merge.
 pub(crate) async fn merge_day(
     store: &Store,
     plan: &Sealing,
     workspace: WorkspaceId,
     day: i64,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<usize, StoreError> {
+    let mut merged_chunks = 0;
     let is_over = day < now.as_millis().div_euclid(DAY_MILLIS);
     loop {
         let chunks = store.chunks_of_day(workspace, day).await?;
         let Some(together) = plan.merge_of_day(&chunks, is_over) else {
-            return Ok(());
+            return Ok(merged_chunks);
         };
         let mut batches = Vec::with_capacity(together.len());
         for chunk in chunks.iter().filter(|chunk| together.contains(&chunk.id)) {
@@ -173,9 +178,10 @@ pub(crate) async fn merge_day(
         }
         let merged = encode(&merge(&batches)?)?;
         drop(batches);
-        store
-            .replace_chunks(workspace, day, &together, &merged, now)
-            .await?;
+        let replaced = store.replace_chunks(workspace, day, &together, &merged, now);
+        if replaced.await? {
+            merged_chunks += together.len();
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod merger;
 mod plan;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{Timestamp, WorkspaceId};
@@ -19,9 +20,19 @@ pub use plan::Sealing;
 /// With so many clicks waiting to be sealed, sealing and folding take turns.
 const PRESSING_CLICKS: usize = 1 << 20;
 
+/// What sealing and merging have done since the process began, readable at any time.
+#[derive(Debug, Default)]
+pub(crate) struct SealProgress {
+    /// Clicks that went from the tail into chunks.
+    pub(crate) sealed: AtomicU64,
+    /// Chunks that became part of a larger one.
+    pub(crate) merged: AtomicU64,
+}
+
 /// How the tails of this node's workspaces have grown since they were last sealed.
 #[derive(Debug, Default)]
 pub(crate) struct Tails {
+    pub(crate) progress: SealProgress,
     by_workspace: Mutex<HashMap<WorkspaceId, Tail>>,
 }
 
@@ -52,6 +63,12 @@ impl Tails {
         let tail = tails.entry(workspace).or_default();
         tail.clicks += clicks;
         tail.parcels += 1;
+    }
+
+    /// Clicks that are in tails, as far as this node knows.
+    pub(crate) fn clicks(&self) -> u64 {
+        let clicks: usize = self.lock().values().map(|tail| tail.clicks).sum();
+        clicks as u64
     }
 
     /// The tail that is most in need of being sealed, and how many clicks wait in all of them.
@@ -136,6 +153,8 @@ impl Sealer {
             sealed => sealed?,
         };
         self.tails.sealed(workspace, &sealed);
+        let moved = &self.tails.progress.sealed;
+        moved.fetch_add(sealed.clicks as u64, Ordering::Relaxed);
         for day in sealed.days {
             self.merger.ring(workspace, day);
         }

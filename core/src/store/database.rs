@@ -250,9 +250,12 @@ async fn open_sqlite(path: &Path, purpose: PoolPurpose) -> Result<SqlitePool, St
         // connection would take itself to be in a transaction for ever.
         .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
         .max_lifetime(None)
-        .idle_timeout((purpose != PoolPurpose::Folding).then_some(Duration::from_mins(1)))
-        .connect_with(options)
-        .await?;
+        .idle_timeout((purpose != PoolPurpose::Folding).then_some(Duration::from_mins(1)));
+    if purpose == PoolPurpose::Scanning {
+        // Until somebody asks, there is nothing to look through.
+        return Ok(pool.connect_lazy_with(options));
+    }
+    let pool = pool.connect_with(options).await?;
     refuse_unsafe_sqlite(&pool).await?;
     Ok(pool)
 }
@@ -283,10 +286,11 @@ async fn open_postgres(url: &str, purpose: PoolPurpose) -> Result<PgPool, StoreE
     };
     let pool = PgPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(PATIENCE)
-        .connect_with(options)
-        .await?;
-    Ok(pool)
+        .acquire_timeout(PATIENCE);
+    if purpose == PoolPurpose::Scanning {
+        return Ok(pool.connect_lazy_with(options));
+    }
+    Ok(pool.connect_with(options).await?)
 }
 
 #[cfg(test)]

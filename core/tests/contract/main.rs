@@ -12,6 +12,7 @@ mod jobs;
 mod limited;
 mod links;
 mod listing;
+mod live;
 mod mail;
 mod members;
 mod migrations;

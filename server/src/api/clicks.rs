@@ -23,8 +23,8 @@ use crate::api::schema::Nullable;
 use crate::api::security::Caller;
 use crate::app::App;
 use crate::csv::{CSV, Rows};
-use crate::places::Place;
 use crate::problem::{Problem, RefusedField};
+use crate::seats::Seat;
 
 pub struct ClicksApi;
 
@@ -118,17 +118,17 @@ struct Writing {
     format: Format,
     begun: bool,
     ended: bool,
-    _place: Place,
+    _seat: Seat,
 }
 
 impl Writing {
-    fn new(batches: Batches, format: Format, place: Place) -> Self {
+    fn new(batches: Batches, format: Format, seat: Seat) -> Self {
         Self {
             batches,
             format,
             begun: false,
             ended: false,
-            _place: place,
+            _seat: seat,
         }
     }
 
@@ -268,10 +268,10 @@ impl ClicksApi {
         let format = Format::read(question.take("format").as_deref())?;
         let name = file_name(&question, format, app.terse.clock().now());
         let workspace = caller.0.workspace;
-        let place = app.limits.exports.take(workspace)?;
+        let seat = app.limits.exports.take(workspace)?;
         let export = app.terse.analytics().export(&workspace, question.query);
         let batches = batches(export.await?).await?;
-        let writing = Writing::new(batches, format, place);
+        let writing = Writing::new(batches, format, seat);
         Ok(File { writing, name })
     }
 }
@@ -281,17 +281,17 @@ mod tests {
     use terse_core::model::{SeededEntropy, WorkspaceId};
 
     use super::*;
-    use crate::places::Places;
+    use crate::seats::Seats;
 
     async fn written(
         format: Format,
         batches: Vec<Result<Vec<RecordedClick>, AnalyticsError>>,
     ) -> Result<Vec<u8>, poem::error::ReadBodyError> {
-        let places = Places::new(1, 1);
-        let place = places.take(WorkspaceId::random(&SeededEntropy::new(1)));
-        let writing = Writing::new(iter(batches).boxed(), format, place.unwrap());
+        let seats = Seats::new(1, 1);
+        let seat = seats.take(WorkspaceId::random(&SeededEntropy::new(1)));
+        let writing = Writing::new(iter(batches).boxed(), format, seat.unwrap());
         let body = writing.into_body().into_vec().await;
-        assert_eq!(places.taken(), 0, "its place is free again");
+        assert_eq!(seats.taken(), 0, "its seat is free again");
         body
     }
 

@@ -13,8 +13,8 @@ use terse_core::links::LinkError;
 use terse_core::model::{FieldError, Permission};
 use terse_core::workspaces::{RoleError, WorkspaceError};
 
-use crate::places::NoPlace;
 use crate::problem::{PROBLEM_JSON, Problem};
+use crate::seats::NoSeat;
 
 /// Problem details (RFC 9457). `code` is stable and made for programs, `detail` is for people.
 #[derive(Debug, Object)]
@@ -239,22 +239,28 @@ impl From<AnalyticsError> for Problem {
                  ask for a later period, or with fewer filters.",
             ),
             AnalyticsError::Interrupted => Self::unavailable(),
+            AnalyticsError::Busy => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "Too many questions wait for their answers; ask again in a moment.",
+            )
+            .retry_after(std::time::Duration::from_secs(5)),
             AnalyticsError::Store(error) => error.into(),
         }
     }
 }
 
-impl From<NoPlace> for Problem {
-    fn from(error: NoPlace) -> Self {
+impl From<NoSeat> for Problem {
+    fn from(error: NoSeat) -> Self {
         let wait = std::time::Duration::from_secs(5);
         match error {
-            NoPlace::ForThisOne => Self::new(
+            NoSeat::ForThisOne => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_at_once",
                 "This workspace has as many of these under way as it may; wait until one ends.",
             )
             .retry_after(wait),
-            NoPlace::ForAnybody => Self::unavailable().retry_after(wait),
+            NoSeat::ForAnybody => Self::unavailable().retry_after(wait),
         }
     }
 }

@@ -23,8 +23,8 @@ use crate::api::question::Question;
 use crate::api::security::{Caller, Known};
 use crate::app::App;
 use crate::connection::CONTROL_BYTES;
-use crate::places::Place;
 use crate::problem::Problem;
+use crate::seats::Seat;
 
 pub struct LiveApi;
 
@@ -41,7 +41,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 // What is shorter does not count as progress of a connection, and it would be closed.
 const _: () = assert!(HEARTBEAT.len() > CONTROL_BYTES);
 
-/// A client that listens. It gives its place back when the stream ends or the client is gone.
+/// A client that listens. It gives its seat back when the stream ends or the client is gone.
 struct Listener {
     app: Arc<App>,
     caller: Known,
@@ -49,7 +49,7 @@ struct Listener {
     checks: Interval,
     heartbeats: Interval,
     has_begun: bool,
-    _place: Place,
+    _seat: Seat,
 }
 
 fn every(period: Duration) -> Interval {
@@ -165,7 +165,7 @@ impl LiveApi {
         let after = question.take("after");
         let after = last_event(request).or(after);
         let workspace = caller.0.workspace;
-        let place = app.limits.listeners.take(workspace)?;
+        let seat = app.limits.listeners.take(workspace)?;
         let live = app.terse.analytics();
         let live = live.live(&workspace, question.query, after.as_deref());
         Ok(Events(Listener {
@@ -175,7 +175,7 @@ impl LiveApi {
             checks: every(CHECK_EVERY),
             heartbeats: every(HEARTBEAT_EVERY),
             has_begun: false,
-            _place: place,
+            _seat: seat,
         }))
     }
 }

@@ -35,6 +35,24 @@ pub(in crate::analytics) struct Figures {
     pub(in crate::analytics) visitors_lost: bool,
 }
 
+/// What was counted, as numbers.
+#[derive(Clone, Debug, Default)]
+pub(in crate::analytics) struct Counted {
+    pub(in crate::analytics) kinds: KindCounts,
+    /// Clicks of all cells together.
+    pub(in crate::analytics) in_cells: u64,
+    pub(in crate::analytics) matched: Vec<usize>,
+    pub(in crate::analytics) visitors_lost: bool,
+    cells: HashMap<Key, (u64, u64)>,
+}
+
+impl Counted {
+    /// Clicks and visitors of a key.
+    pub(in crate::analytics) fn get(&self, key: &Key) -> (u64, u64) {
+        self.cells.get(key).copied().unwrap_or_default()
+    }
+}
+
 impl Figures {
     /// Figures of these keys and no others.
     pub(in crate::analytics) fn of(keys: impl IntoIterator<Item = Key>) -> Self {
@@ -63,14 +81,36 @@ impl Figures {
         &mut self.cells[place]
     }
 
-    pub(in crate::analytics) fn get(&self, key: &Key) -> Option<&Cell> {
-        self.index.get(key).map(|place| &self.cells[*place])
+    /// The keys that have clicks, with how many; the most first, and no more than `limit`.
+    pub(in crate::analytics) fn top(&self, limit: usize) -> Vec<(Key, u64)> {
+        let cells = self
+            .index
+            .iter()
+            .map(|(key, place)| (key, self.cells[*place].clicks));
+        let mut top: Vec<_> = cells.filter(|(_, clicks)| *clicks > 0).collect();
+        top.sort_unstable_by(|(a, a_clicks), (b, b_clicks)| {
+            b_clicks.cmp(a_clicks).then_with(|| a.cmp(b))
+        });
+        top.truncate(limit);
+        top.into_iter()
+            .map(|(key, clicks)| (key.clone(), clicks))
+            .collect()
     }
 
-    pub(in crate::analytics) fn iter(&self) -> impl Iterator<Item = (&Key, &Cell)> {
-        self.index
-            .iter()
-            .map(|(key, place)| (key, &self.cells[*place]))
+    /// The figures as numbers.
+    pub(in crate::analytics) fn count(self) -> Counted {
+        let count = |cell: &Cell| (cell.clicks, cell.visitors.count());
+        let cells = self
+            .index
+            .into_iter()
+            .map(|(key, place)| (key, count(&self.cells[place])));
+        Counted {
+            kinds: self.kinds,
+            in_cells: self.cells.iter().map(|cell| cell.clicks).sum(),
+            matched: self.matched,
+            visitors_lost: self.visitors_lost,
+            cells: cells.collect(),
+        }
     }
 
     /// Adds what was counted elsewhere.

@@ -1,4 +1,4 @@
-//! Places for what lasts: so many at once in all, and so many for one workspace, so that nobody
+//! Seats for what lasts: so many at once in all, and so many for one workspace, so that nobody
 //! takes those of others.
 
 use std::collections::HashMap;
@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use terse_core::model::WorkspaceId;
 
-/// Places of one kind.
+/// Seats of one kind.
 #[derive(Debug)]
-pub struct Places {
+pub struct Seats {
     in_all: usize,
     each: usize,
     taken: Mutex<Taken>,
@@ -20,19 +20,19 @@ struct Taken {
     by: HashMap<WorkspaceId, usize>,
 }
 
-/// There is no place.
+/// There is no seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoPlace {
+pub enum NoSeat {
     /// The workspace has as many as it may have.
-    #[error("the workspace has all places that it may have")]
+    #[error("the workspace has all seats that it may have")]
     ForThisOne,
     /// Nobody gets one.
-    #[error("all places are taken")]
+    #[error("all seats are taken")]
     ForAnybody,
 }
 
-impl Places {
-    /// `in_all` places, of which a workspace may have `each`.
+impl Seats {
+    /// `in_all` seats, of which a workspace may have `each`.
     pub fn new(in_all: usize, each: usize) -> Arc<Self> {
         Arc::new(Self {
             in_all,
@@ -41,21 +41,21 @@ impl Places {
         })
     }
 
-    /// Takes one for `workspace`, until the place is dropped.
-    pub fn take(self: &Arc<Self>, workspace: WorkspaceId) -> Result<Place, NoPlace> {
+    /// Takes one for `workspace`, until the seat is dropped.
+    pub fn take(self: &Arc<Self>, workspace: WorkspaceId) -> Result<Seat, NoSeat> {
         let mut taken = self.lock();
         let own = taken.by.get(&workspace).copied().unwrap_or(0);
         if own >= self.each {
-            return Err(NoPlace::ForThisOne);
+            return Err(NoSeat::ForThisOne);
         }
         if taken.in_all >= self.in_all {
-            return Err(NoPlace::ForAnybody);
+            return Err(NoSeat::ForAnybody);
         }
         taken.in_all += 1;
         taken.by.insert(workspace, own + 1);
         drop(taken);
-        Ok(Place {
-            places: Arc::clone(self),
+        Ok(Seat {
+            seats: Arc::clone(self),
             workspace,
         })
     }
@@ -70,16 +70,16 @@ impl Places {
     }
 }
 
-/// A place that is taken.
+/// A seat that is taken.
 #[derive(Debug)]
-pub struct Place {
-    places: Arc<Places>,
+pub struct Seat {
+    seats: Arc<Seats>,
     workspace: WorkspaceId,
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
-        let mut taken = self.places.lock();
+        let mut taken = self.seats.lock();
         taken.in_all -= 1;
         let own = taken.by.get_mut(&self.workspace);
         let left = own.map_or(0, |own| {
@@ -99,19 +99,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_bounded_for_each_and_for_all_and_come_back() {
+    fn seats_are_bounded_for_each_and_for_all_and_come_back() {
         let entropy = SeededEntropy::new(1);
         let [one, two, three] = [(); 3].map(|()| WorkspaceId::random(&entropy));
-        let places = Places::new(3, 2);
-        let first = places.take(one).unwrap();
-        let _second = places.take(one).unwrap();
-        assert_eq!(places.take(one).unwrap_err(), NoPlace::ForThisOne);
-        let third = places.take(two).unwrap();
-        assert_eq!(places.take(three).unwrap_err(), NoPlace::ForAnybody);
-        assert_eq!(places.taken(), 3);
+        let seats = Seats::new(3, 2);
+        let first = seats.take(one).unwrap();
+        let _second = seats.take(one).unwrap();
+        assert_eq!(seats.take(one).unwrap_err(), NoSeat::ForThisOne);
+        let third = seats.take(two).unwrap();
+        assert_eq!(seats.take(three).unwrap_err(), NoSeat::ForAnybody);
+        assert_eq!(seats.taken(), 3);
         drop((first, third));
-        assert_eq!(places.taken(), 1);
-        assert_eq!(places.lock().by.len(), 1);
-        places.take(three).unwrap();
+        assert_eq!(seats.taken(), 1);
+        assert_eq!(seats.lock().by.len(), 1);
+        seats.take(three).unwrap();
     }
 }
