@@ -259,7 +259,7 @@ impl Default for TerseBuilder {
             on_unrecordable: OnUnrecordable::default(),
             visitor_epoch: VisitorEpoch::default(),
             slug_length: 7,
-            sealing: Sealing::default(),
+            sealing: crate::failpoint::sealing(),
             geoip_db: None,
             mailer: None,
             clock: Arc::new(SystemClock),

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::columns::{
-    Batch, Column, Damaged, KindCounts, counts_agree, decode_link_counts, kinds_of_batch,
+    Batch, Column, Damaged, KindCounts, counts_agree, decode_link_counts, intact, kinds_of_batch,
     open_parcel,
 };
 use crate::model::{LinkId, Timestamp, WorkspaceId};
 use crate::sealer::decode_stored;
 use crate::store::chunks::{ChunkHead, DAY_MILLIS, StoredColumn};
-use crate::store::click_reports::AllClicks;
+use crate::store::click_reports::{AllClicks, StoredParcel};
 use crate::store::{Store, StoreError};
 
 /// What a comparison of every chunk with its counts, and of every link's clicks with its counters found.
@@ -65,7 +65,22 @@ impl VerifyReport {
 /// Humans, bots and previews per link.
 type ByLink = BTreeMap<i64, KindCounts>;
 
+/// Chunks that were merged are deleted some minutes later, perhaps before they were counted.
+const ATTEMPTS: usize = 3;
+
 pub(crate) async fn verify(store: &Store) -> Result<VerifyReport, StoreError> {
+    for _ in 0..ATTEMPTS {
+        if let Some(report) = verify_snapshot(store).await? {
+            return Ok(report);
+        }
+    }
+    Err(StoreError::Unreadable(
+        "chunks are merged faster than they are counted; try again later",
+    ))
+}
+
+/// `None` when a chunk was merged and deleted before it was counted.
+async fn verify_snapshot(store: &Store) -> Result<Option<VerifyReport>, StoreError> {
     let all = store.all_clicks().await?;
     let (mut by_link, mut damaged) = count_tail(&all);
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -74,15 +89,16 @@ pub(crate) async fn verify(store: &Store) -> Result<VerifyReport, StoreError> {
         .buffered(cores);
     while let Some(checked) = checked.try_next().await? {
         match checked {
-            Ok(links) => add(&mut by_link, links),
-            Err(damage) => damaged.push(damage),
+            Checked::Sound(links) => add(&mut by_link, links),
+            Checked::Damaged(damage) => damaged.push(damage),
+            Checked::Gone => return Ok(None),
         }
     }
     let clicks = by_link.values().map(|counts| counts.total()).sum::<u64>();
     let (links, differences) = compare(by_link, &all);
     let gaps = store.gaps().await?;
     let accepted = gaps.iter().filter(|gap| gap.accepted_at.is_some()).count() as u64;
-    Ok(VerifyReport {
+    Ok(Some(VerifyReport {
         links,
         clicks: clicks.cast_signed(),
         chunks: all.chunks.len() as u64,
@@ -92,7 +108,7 @@ pub(crate) async fn verify(store: &Store) -> Result<VerifyReport, StoreError> {
         accepted_gaps: accepted,
         dead_records: store.dead_records().await?,
         unrecorded: store.unrecorded_clicks().await?,
-    })
+    }))
 }
 
 fn add(by_link: &mut ByLink, links: impl IntoIterator<Item = (i64, KindCounts)>) {
@@ -103,33 +119,56 @@ fn add(by_link: &mut ByLink, links: impl IntoIterator<Item = (i64, KindCounts)>)
 
 fn count_tail(all: &AllClicks) -> (ByLink, Vec<Damage>) {
     let (mut by_link, mut damaged) = (ByLink::new(), Vec::new());
-    for (workspace, clicks, records) in &all.tail {
-        let mut seen = 0;
-        let opened = open_parcel(records, |row| {
-            seen += 1;
-            by_link.entry(row.link).or_default().0[KindCounts::slot(row.kind)] += 1;
-        });
-        let what = match opened {
-            Err(Damaged(what)) => what.to_owned(),
-            Ok(()) if seen != *clicks => format!("it holds {seen} clicks and should hold {clicks}"),
-            Ok(()) => continue,
-        };
-        damaged.push(Damage {
-            workspace: *workspace,
-            chunk: None,
-            day: None,
-            what,
-        });
+    for parcel in &all.tail {
+        if let Err(what) = count_parcel(parcel, &mut by_link) {
+            damaged.push(Damage {
+                workspace: parcel.workspace_id,
+                chunk: None,
+                day: None,
+                what: format!("the parcel {}:{}: {what}", parcel.stream, parcel.seq),
+            });
+        }
     }
     (by_link, damaged)
 }
 
-/// Clicks per link of one chunk that agrees with itself.
+fn count_parcel(parcel: &StoredParcel, by_link: &mut ByLink) -> Result<(), String> {
+    let (mut clicks, mut times, mut first) = (0, None, None);
+    open_parcel(&parcel.records, |row| {
+        clicks += 1;
+        first.get_or_insert((row.stream, row.seq));
+        let (from, to) = times.unwrap_or((row.at, row.at));
+        times = Some((from.min(row.at), to.max(row.at)));
+        by_link.entry(row.link).or_default().0[KindCounts::slot(row.kind)] += 1;
+    })
+    .map_err(|damaged| damaged.0.to_owned())?;
+    let known = parcel.click_count;
+    if clicks != known {
+        return Err(format!("it holds {clicks} clicks and should hold {known}"));
+    }
+    if times.is_some_and(|times| times != (parcel.first_at, parcel.last_at)) {
+        return Err("its times are not those of its clicks".to_owned());
+    }
+    if first.is_some_and(|first| first != (parcel.stream, parcel.seq)) {
+        return Err("its key is not its first click".to_owned());
+    }
+    Ok(())
+}
+
+/// What became of one chunk.
+enum Checked {
+    /// It agrees with itself, and has these clicks per link.
+    Sound(Vec<(i64, KindCounts)>),
+    Damaged(Damage),
+    /// Another one has taken its place.
+    Gone,
+}
+
 async fn check(
     store: &Store,
     workspace: WorkspaceId,
     chunk: ChunkHead,
-) -> Result<Result<Vec<(i64, KindCounts)>, Damage>, StoreError> {
+) -> Result<Checked, StoreError> {
     let columns: Vec<_> = Column::all().collect();
     let mut stored = Vec::new();
     store
@@ -138,16 +177,22 @@ async fn check(
             Ok(())
         })
         .await?;
+    if stored.is_empty() && !store.is_chunk_in_place(chunk.id).await? {
+        return Ok(Checked::Gone);
+    }
     let recount = move || recount(&chunk, &stored);
     let counted = tokio::task::spawn_blocking(recount)
         .await
         .map_err(|_| StoreError::Unreadable("a chunk cannot be counted"))?;
-    Ok(counted.map_err(|what| Damage {
-        workspace,
-        chunk: Some(chunk.id),
-        day: Some(Timestamp::from_millis(chunk.day * DAY_MILLIS)),
-        what,
-    }))
+    Ok(match counted {
+        Ok(links) => Checked::Sound(links),
+        Err(what) => Checked::Damaged(Damage {
+            workspace,
+            chunk: Some(chunk.id),
+            day: Some(Timestamp::from_millis(chunk.day * DAY_MILLIS)),
+            what,
+        }),
+    })
 }
 
 fn recount(chunk: &ChunkHead, stored: &[StoredColumn]) -> Result<Vec<(i64, KindCounts)>, String> {
@@ -158,6 +203,14 @@ fn recount(chunk: &ChunkHead, stored: &[StoredColumn]) -> Result<Vec<(i64, KindC
             stored.len(),
             chunk.column_count
         ));
+    }
+    for column in stored {
+        let data = chunk.detail.then_some(column.data.as_slice());
+        intact(column.column, &column.counts, data)
+            .map_err(|damaged| format!("{:?}: {}", column.column, damaged.0))?;
+    }
+    if chunk.row_count != chunk.humans + chunk.bots + chunk.previews {
+        return Err("its kinds are not as many as its rows".to_owned());
     }
     let columns: Vec<_> = Column::all().collect();
     let decode = || decode_stored(chunk, stored, &columns).map_err(|error| error.to_string());

@@ -7,13 +7,16 @@ use anyhow::{Context as _, bail};
 use secrecy::SecretString;
 use terse_core::accounts::AccountError;
 use terse_core::model::{Actor, InstanceRole, NewUser};
-use terse_core::{MigrationState, TerseBuilder, Tools};
+use terse_core::{MigrationState, TerseBuilder, Tools, VerifyReport};
 use tracing_subscriber::EnvFilter;
 
 use crate::api;
 use crate::args::{Arguments, Command, Migrate, Spool, User};
 use crate::config::{Config, LogFormat, Sources, load};
 use crate::run;
+
+/// Findings of one kind that `verify` names.
+const MOST_TOLD: usize = 20;
 
 /// Runs the command; errors are told in one line.
 pub fn run(arguments: Arguments) -> ExitCode {
@@ -192,22 +195,57 @@ async fn verify(config: &Config) -> anyhow::Result<ExitCode> {
     let tools = tools(config, false).await?;
     let report = tools.verify().await?;
     tools.close().await;
+    print(&(told(&report) + &told_of_losses(&report)));
+    Ok(if report.is_consistent() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// What agrees, and what does not.
+fn told(report: &VerifyReport) -> String {
+    let verdict = match (report.damaged.is_empty(), report.differences.is_empty()) {
+        (true, true) => "rows and counters agree",
+        (true, false) => "rows and counters DIFFER",
+        (false, true) => "clicks are DAMAGED",
+        (false, false) => "clicks are DAMAGED, rows and counters DIFFER",
+    };
     let mut text = format!(
-        "{} links, {} clicks: {}\n",
-        report.links,
-        report.clicks,
-        if report.is_consistent() {
-            "rows and counters agree"
-        } else {
-            "rows and counters DIFFER"
-        }
+        "{} links, {} clicks, {} chunks: {verdict}\n",
+        report.links, report.clicks, report.chunks
     );
-    for difference in report.differences.iter().take(20) {
+    for damage in report.damaged.iter().take(MOST_TOLD) {
+        let place = match (damage.chunk, damage.day) {
+            (Some(chunk), Some(day)) => format!("chunk {chunk} of {:.10}", day.to_string()),
+            (Some(chunk), None) => format!("chunk {chunk}"),
+            (None, _) => "the tail".to_owned(),
+        };
+        text.push_str(&format!(
+            "  workspace {}, {place}: {}\n",
+            damage.workspace, damage.what
+        ));
+    }
+    for difference in report.differences.iter().take(MOST_TOLD) {
         text.push_str(&format!(
             "  link {}: rows {:?}, counters {:?} (humans, bots, previews)\n",
             difference.link, difference.rows, difference.counters
         ));
     }
+    for (kind, all) in [
+        ("places of damage", report.damaged.len()),
+        ("links that differ", report.differences.len()),
+    ] {
+        if let Some(more @ 1..) = all.checked_sub(MOST_TOLD) {
+            text.push_str(&format!("  and {more} more {kind}\n"));
+        }
+    }
+    text
+}
+
+/// What is known to be missing, which is no disagreement.
+fn told_of_losses(report: &VerifyReport) -> String {
+    let mut text = String::new();
     if report.open_gaps + report.accepted_gaps > 0 {
         text.push_str(&format!(
             "  gaps in the spool: {} open, {} accepted\n",
@@ -226,12 +264,7 @@ async fn verify(config: &Config) -> anyhow::Result<ExitCode> {
             report.unrecorded
         ));
     }
-    print(&text);
-    Ok(if report.is_consistent() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    text
 }
 
 async fn accept_gap(stream: &str, config: &Config) -> anyhow::Result<ExitCode> {

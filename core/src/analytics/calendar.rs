@@ -2,7 +2,7 @@
 
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, ToSpan, Zoned};
+use jiff::{RoundMode, SignedDuration, ToSpan, Unit, Zoned, ZonedRound};
 
 use crate::analytics::MAX_POINTS;
 use crate::model::{FieldError, Timestamp};
@@ -105,6 +105,15 @@ fn beyond(_: jiff::Error) -> FieldError {
     )
 }
 
+/// When the local quarter or hour began that holds this moment.
+fn start_of_clock(moment: &Zoned, unit: Unit, increment: i64) -> Result<Zoned, FieldError> {
+    let down = ZonedRound::new()
+        .smallest(unit)
+        .increment(increment)
+        .mode(RoundMode::Trunc);
+    moment.round(down).map_err(beyond)
+}
+
 impl Interval {
     fn parse(text: &str) -> Result<Self, FieldError> {
         match text {
@@ -125,15 +134,8 @@ impl Interval {
     fn start_of(self, moment: &Zoned) -> Result<Zoned, FieldError> {
         let start_of_day = |zoned: &Zoned| zoned.start_of_day().map_err(beyond);
         match self {
-            Self::QuarterHour | Self::Hour => {
-                let minutes = i64::from(moment.minute());
-                let into = SignedDuration::from_mins(match self {
-                    Self::QuarterHour => minutes % 15,
-                    _ => minutes,
-                }) + SignedDuration::from_secs(i64::from(moment.second()))
-                    + SignedDuration::from_nanos(i64::from(moment.subsec_nanosecond()));
-                moment.checked_sub(into).map_err(beyond)
-            }
+            Self::QuarterHour => start_of_clock(moment, Unit::Minute, 15),
+            Self::Hour => start_of_clock(moment, Unit::Hour, 1),
             Self::Day => start_of_day(moment),
             Self::Week => {
                 let back = i64::from(moment.weekday().since(Weekday::Monday));
@@ -149,18 +151,26 @@ impl Interval {
     /// When the step after the one beginning at `start` begins.
     fn after(self, start: &Zoned) -> Result<Zoned, FieldError> {
         match self {
-            Self::QuarterHour | Self::Hour => {
-                let minutes = if self == Self::Hour { 60 } else { 15 };
-                let later = start
-                    .checked_add(SignedDuration::from_mins(minutes))
-                    .map_err(beyond)?;
-                // Where clocks move by half an hour, the local hour begins elsewhere from then on.
-                let aligned = self.start_of(&later)?;
-                Ok(if aligned > *start { aligned } else { later })
-            }
+            Self::QuarterHour => self.clock_after(start, 15),
+            Self::Hour => self.clock_after(start, 60),
             Self::Day => self.start_after(start, 1.day()),
             Self::Week => self.start_after(start, 7.days()),
             Self::Month => self.start_after(start, 1.month()),
+        }
+    }
+
+    /// Where clocks move by half an hour, the local hour at that moment is half as long, or half as long
+    /// again: a step later may still be the same hour.
+    fn clock_after(self, start: &Zoned, minutes: i64) -> Result<Zoned, FieldError> {
+        let mut later = start.clone();
+        loop {
+            later = later
+                .checked_add(SignedDuration::from_mins(minutes))
+                .map_err(beyond)?;
+            let aligned = self.start_of(&later)?;
+            if aligned > *start {
+                return Ok(aligned);
+            }
         }
     }
 
@@ -219,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn half_hour_zones_keep_their_hours() {
+    fn zones_of_half_an_hour_have_hours_of_their_own() {
         let hours = starts(
             "Asia/Kolkata",
             "hour",
@@ -230,13 +240,46 @@ mod tests {
             hours,
             ["2026-01-01T05:00:00+05:30", "2026-01-01T06:00:00+05:30"]
         );
-        let shift = starts(
-            "Australia/Lord_Howe",
-            "hour",
-            "2026-04-04T13:00:00Z",
-            "2026-04-04T18:00:00Z",
+    }
+
+    #[test]
+    fn where_clocks_move_by_half_an_hour_one_hour_is_longer_or_shorter() {
+        let hours = |from, to| starts("Australia/Lord_Howe", "hour", from, to);
+        assert_eq!(
+            hours("2026-04-04T13:00:00Z", "2026-04-04T16:00:00Z"),
+            [
+                "2026-04-05T00:00:00+11:00",
+                // Ninety minutes: from half past one it is half past one again.
+                "2026-04-05T01:00:00+11:00",
+                "2026-04-05T02:00:00+10:30"
+            ]
         );
-        assert!(shift.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_eq!(
+            hours("2026-10-03T14:00:00Z", "2026-10-03T16:30:00Z"),
+            [
+                "2026-10-04T00:00:00+10:30",
+                "2026-10-04T01:00:00+10:30",
+                // Thirty minutes: half past two comes after two.
+                "2026-10-04T02:30:00+11:00",
+                "2026-10-04T03:00:00+11:00"
+            ]
+        );
+        // Whichever moment of an hour a period begins with.
+        for from in [
+            "2026-04-04T14:10:00Z",
+            "2026-04-04T14:40:00Z",
+            "2026-04-04T15:10:00Z",
+        ] {
+            let hours = hours(from, "2026-04-04T15:15:00Z");
+            assert_eq!(hours, ["2026-04-05T01:00:00+11:00"]);
+        }
+        let quarters = starts(
+            "Australia/Lord_Howe",
+            "15min",
+            "2026-04-04T14:00:00Z",
+            "2026-04-04T15:30:00Z",
+        );
+        assert_eq!(quarters.len(), 6);
     }
 
     #[test]

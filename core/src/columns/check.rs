@@ -1,6 +1,6 @@
 //! Whether what is stored of a chunk agrees with its rows.
 
-use super::encoding::{link_counts_of, value_counts_of};
+use super::encoding::{is_intact_and_empty, link_counts_of, value_counts_of};
 use super::{Batch, Column, Damaged, KindCounts, Text, decode_link_counts, decode_value_counts};
 
 /// Recounts a column of texts, or the links, and compares it with the counts that are stored.
@@ -44,4 +44,18 @@ pub(crate) fn kinds_of_batch(batch: &Batch) -> Result<KindCounts, Damaged> {
         totals.add(counts);
     }
     Ok(totals)
+}
+
+/// Whether both blobs of a column are as they were stored, each with something in it or nothing as is
+/// right for the column.
+pub(crate) fn intact(column: Column, counts: &[u8], data: Option<&[u8]>) -> Result<(), Damaged> {
+    let has_counts = matches!(column, Column::Link | Column::Text(_));
+    let too_much = Damaged("a column holds too much");
+    if is_intact_and_empty(counts)? == has_counts {
+        return Err(too_much);
+    }
+    match data.map(is_intact_and_empty).transpose()? {
+        Some(false) if column == Column::Link => Err(too_much),
+        _ => Ok(()),
+    }
 }

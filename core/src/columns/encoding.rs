@@ -181,6 +181,11 @@ fn codes(text: &Coded, rows: usize) -> Vec<u8> {
     }
 }
 
+/// Whether a blob that says nothing is still the one that was stored.
+pub(super) fn is_intact_and_empty(blob: &[u8]) -> Result<bool, Damaged> {
+    Ok(open(blob)?.is_empty())
+}
+
 /// Reads `counts` of the links.
 pub(crate) fn decode_link_counts(blob: &[u8]) -> Result<LinkCounts, Damaged> {
     let payload = open(blob)?;

@@ -16,7 +16,7 @@ mod tests;
 
 pub(crate) use batch::{Batch, Coded, Codes, Run};
 pub(crate) use build::{BatchBuilder, Row, merge};
-pub(crate) use check::{counts_agree, kinds_of_batch};
+pub(crate) use check::{counts_agree, intact, kinds_of_batch};
 pub(crate) use counts::{KindCounts, LinkCounts, ValueCounts};
 pub(crate) use encoding::{
     EncodedChunk, decode_batch, decode_link_counts, decode_value_counts, encode,

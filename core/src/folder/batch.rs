@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::click::ClickHead;
-use crate::model::{Timestamp, WorkspaceId};
+use crate::model::{Clock, Timestamp, WorkspaceId};
 use crate::spool::{Batch, ReadOutcome, Spool, StreamId};
 use crate::store::clicks::{DeadRecord, StreamPart};
 
@@ -85,7 +85,7 @@ impl BatchReader {
         &mut self,
         spool: &Spool,
         streams: &mut HashMap<StreamId, StreamState>,
-        now: Timestamp,
+        clock: &dyn Clock,
     ) -> bool {
         self.parts.clear();
         self.skewed = 0;
@@ -99,7 +99,8 @@ impl BatchReader {
                 continue;
             }
             match spool.read(*id, state.cursor.into(), left, MAX_BYTES, &mut self.records) {
-                Ok(outcome) => more |= self.after_read(*id, state, &outcome, now),
+                // The clock is read after the clicks: none of them can be ahead of it unless it is wrong.
+                Ok(outcome) => more |= self.after_read(*id, state, &outcome, clock.now()),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, stream = %id, "a spool stream could not be read");
                 }

@@ -309,8 +309,10 @@ impl Folder {
             self.forget_cursors();
         }
         self.learn_cursors().await?;
+        let full = self
+            .reader
+            .fill(&self.spool, &mut self.streams, &*self.clock);
         let now = self.clock.now();
-        let full = self.reader.fill(&self.spool, &mut self.streams, now);
         self.handle_gaps(now).await?;
         if self.reader.parts().is_empty() {
             return Ok(full);

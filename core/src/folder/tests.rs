@@ -247,7 +247,10 @@ async fn a_yielding_folder_takes_fewer_clicks_at_once_than_a_pressing_one() {
         let mut streams = views
             .map(|view| (view.id, StreamState::at(0, None)))
             .collect();
-        assert!(reader.fill(&spool, &mut streams, now), "more waits");
+        assert!(
+            reader.fill(&spool, &mut streams, &*node.clock),
+            "more waits"
+        );
         let rows = reader.parts().iter().map(|part| part.clicks.len());
         assert_eq!(rows.sum::<usize>(), clicks, "{pace:?}");
     }

@@ -259,6 +259,17 @@ impl Store {
         Ok(heads)
     }
 
+    /// Whether a chunk counts still: no other has taken its place.
+    pub(crate) async fn is_chunk_in_place(&self, chunk: i64) -> Result<bool, StoreError> {
+        let found: i64 = with_db!(&self.db, |pool| {
+            sqlx::query_scalar("SELECT COUNT(*) FROM chunks WHERE id = $1 AND replaced_at IS NULL")
+                .bind(chunk)
+                .fetch_one(pool)
+                .await?
+        });
+        Ok(found > 0)
+    }
+
     /// Days of workspaces that have several chunks, with how many.
     pub(crate) async fn days_of_many_chunks(
         &self,

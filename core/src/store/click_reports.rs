@@ -60,10 +60,22 @@ pub(crate) struct StoredClicks {
 pub(crate) struct AllClicks {
     /// With the workspace of each.
     pub(crate) chunks: Vec<(WorkspaceId, ChunkHead)>,
-    /// Workspace, clicks and records of each parcel.
-    pub(crate) tail: Vec<(WorkspaceId, i64, Vec<u8>)>,
+    pub(crate) tail: Vec<StoredParcel>,
     /// Humans, bots and previews of each link.
     pub(crate) counters: Vec<(LinkId, i64, i64, i64)>,
+}
+
+/// A parcel of the tail, with what is known of it without opening it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct StoredParcel {
+    pub(crate) workspace_id: WorkspaceId,
+    /// Of its first click.
+    pub(crate) stream: i64,
+    pub(crate) seq: i64,
+    pub(crate) click_count: i64,
+    pub(crate) first_at: i64,
+    pub(crate) last_at: i64,
+    pub(crate) records: Vec<u8>,
 }
 
 /// What links go by in a breakdown.
@@ -221,9 +233,12 @@ impl Store {
                 .iter()
                 .map(|row| Ok((row.try_get(0)?, ChunkHead::from_row(row)?)))
                 .collect::<Result<_, sqlx::Error>>()?;
-            let tail = sqlx::query_as("SELECT workspace_id, click_count, records FROM tail")
-                .fetch_all(&mut *tx)
-                .await?;
+            let tail = sqlx::query_as(
+                "SELECT workspace_id, stream, seq, click_count, first_at, last_at, records \
+                 FROM tail",
+            )
+            .fetch_all(&mut *tx)
+            .await?;
             let counters =
                 sqlx::query_as("SELECT link_id, humans, bots, previews FROM link_counters")
                     .fetch_all(&mut *tx)

@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Row as _};
 
 use crate::classify::{Kind, Reason};
 use crate::columns::{Batch, Parcel, Row, Text, open_parcel};
-use crate::model::Fact;
+use crate::model::{Fact, WorkspaceId};
 use crate::sealer::read_chunk;
 use crate::store::clicks::{in_chunks, insert_parcels};
 use crate::store::{Store, StoreError, in_tx, with_db};
@@ -71,32 +71,43 @@ impl Store {
                 Some(batch) => rows_of(&batch)?,
                 None => Vec::new(),
             };
-            self.move_into_rows(workspace.number(), &rows, Some(chunk.id))
+            self.move_into_rows(workspace, &rows, Home::Chunk(chunk.id))
                 .await?;
         }
-        for (workspace, _, parcel) in all.tail {
+        for parcel in all.tail {
             let mut rows = Vec::new();
-            open_parcel(&parcel, |row| rows.push(OwnedRow::of(row)))?;
-            self.move_into_rows(workspace.number(), &rows, None).await?;
+            open_parcel(&parcel.records, |row| rows.push(OwnedRow::of(row)))?;
+            let home = Home::Parcel(parcel.stream, parcel.seq);
+            self.move_into_rows(parcel.workspace_id, &rows, home)
+                .await?;
         }
-        in_tx!(&self.db, |tx| {
-            sqlx::query("DELETE FROM tail").execute(&mut *tx).await?;
-        });
         Ok(())
     }
 
+    /// Clicks leave their home in the transaction that makes rows of them: whatever ends this early,
+    /// each of them is in one place.
     async fn move_into_rows(
         &self,
-        workspace: i64,
+        workspace: WorkspaceId,
         rows: &[OwnedRow],
-        chunk: Option<i64>,
+        home: Home,
     ) -> Result<(), StoreError> {
         in_tx!(&self.db, |tx| {
-            if let Some(chunk) = chunk {
-                sqlx::query("DELETE FROM chunks WHERE id = $1")
-                    .bind(chunk)
-                    .execute(&mut *tx)
-                    .await?;
+            let left = match home {
+                Home::Chunk(id) => {
+                    sqlx::query("DELETE FROM chunks WHERE id = $1 AND replaced_at IS NULL").bind(id)
+                }
+                Home::Parcel(stream, seq) => sqlx::query(
+                    "DELETE FROM tail WHERE workspace_id = $1 AND stream = $2 AND seq = $3",
+                )
+                .bind(workspace)
+                .bind(stream)
+                .bind(seq),
+            };
+            if left.execute(&mut *tx).await?.rows_affected() != 1 {
+                return Err(StoreError::Unreadable(
+                    "clicks were sealed meanwhile: a server uses this database",
+                ));
             }
             for row in rows {
                 sqlx::query(
@@ -119,6 +130,13 @@ impl Store {
         });
         Ok(())
     }
+}
+
+/// Where clicks are before they become rows.
+enum Home {
+    Chunk(i64),
+    /// By its key in the workspace's tail.
+    Parcel(i64, i64),
 }
 
 struct OwnedRow {

@@ -14,7 +14,7 @@ use terse_core::model::{
     Clock, InstanceRole, Link, ManualClock, NewLink, NewUser, OsEntropy, Timestamp, WorkspaceId,
     random_bytes,
 };
-use terse_core::{DatabaseUrl, Terse, TerseBuilder};
+use terse_core::{DatabaseUrl, Sealing, Terse, TerseBuilder};
 
 pub(crate) const HOST: &str = "go.example";
 pub(crate) const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 \
@@ -49,7 +49,18 @@ pub(crate) struct Installation {
     pub(crate) workspace: WorkspaceId,
     pub(crate) database: DatabaseUrl,
     pub(crate) dir: TempDir,
+    sealing: Sealing,
 }
+
+/// Chunks of few clicks, made early and merged often.
+pub(crate) const SMALL: Sealing = Sealing {
+    ripe_clicks: 20,
+    ripe_parcels: 4,
+    at_once: 50,
+    fewest: 5,
+    large_tail: 60,
+    largest_chunk: 600,
+};
 
 impl Installation {
     pub(crate) async fn on_sqlite() -> Self {
@@ -94,13 +105,21 @@ impl Installation {
             workspace,
             database,
             dir,
+            sealing: Sealing::default(),
         }
+    }
+
+    /// The same installation, which seals by another plan from now on.
+    pub(crate) async fn sealing(mut self, sealing: Sealing) -> Self {
+        self.sealing = sealing;
+        self.restarted().await
     }
 
     /// The same installation after a clean restart.
     pub(crate) async fn restarted(mut self) -> Self {
         self.terse.close().await;
         self.terse = builder(&self.dir, &self.database, &self.clock)
+            .sealing(self.sealing)
             .open()
             .await
             .unwrap();
@@ -183,6 +202,54 @@ impl Installation {
                 let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
                 let answer = sqlx::query_scalar(question).fetch_one(&mut connection);
                 answer.await.unwrap()
+            }
+        }
+    }
+
+    /// The bytes that a question to the database is answered with.
+    pub(crate) async fn bytes(&self, question: String) -> Vec<u8> {
+        let question = sqlx::AssertSqlSafe(question);
+        match &self.database {
+            DatabaseUrl::Sqlite(path) => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+                let mut connection = sqlx::SqliteConnection::connect_with(&options)
+                    .await
+                    .unwrap();
+                let answer = sqlx::query_scalar(question).fetch_one(&mut connection);
+                answer.await.unwrap()
+            }
+            DatabaseUrl::Postgres(url) => {
+                let url = url.expose_secret();
+                let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+                let answer = sqlx::query_scalar(question).fetch_one(&mut connection);
+                answer.await.unwrap()
+            }
+        }
+    }
+
+    /// Changes the database behind the installation's back; the bytes are `$1`.
+    pub(crate) async fn sql_with(&self, statement: String, bytes: Option<&[u8]>) {
+        let statement = sqlx::AssertSqlSafe(statement);
+        match &self.database {
+            DatabaseUrl::Sqlite(path) => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+                let mut connection = sqlx::SqliteConnection::connect_with(&options)
+                    .await
+                    .unwrap();
+                let mut query = sqlx::query(statement);
+                if let Some(bytes) = bytes {
+                    query = query.bind(bytes);
+                }
+                query.execute(&mut connection).await.unwrap();
+            }
+            DatabaseUrl::Postgres(url) => {
+                let url = url.expose_secret();
+                let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+                let mut query = sqlx::query(statement);
+                if let Some(bytes) = bytes {
+                    query = query.bind(bytes);
+                }
+                query.execute(&mut connection).await.unwrap();
             }
         }
     }

@@ -18,10 +18,12 @@ mod members;
 mod migrations;
 #[path = "../common/mmdb.rs"]
 mod mmdb;
+mod oracle;
 mod people;
 mod places;
 mod redirects;
 mod registration;
 mod roles;
 mod stalled;
+mod verified;
 mod workspaces;

@@ -11,6 +11,7 @@ mod common;
 mod load;
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::time::Duration;
 
 use common::Node;
@@ -65,8 +66,15 @@ fn assert_exactly_once(load: &Load, counted: &[String], kills: usize) {
 
 #[test]
 fn a_server_killed_again_and_again_loses_and_doubles_no_answered_click() {
-    for durability in ["process", "power"] {
-        let mut node = Node::new(&[("TERSE_CLICK_DURABILITY", durability)]);
+    for (durability, sealing) in [
+        ("process", "usual"),
+        ("process", "small"),
+        ("power", "small"),
+    ] {
+        let mut node = Node::new(&[
+            ("TERSE_CLICK_DURABILITY", durability),
+            ("TERSE_TEST_SEALING", sealing),
+        ]);
         node.start();
         node.create_link("x");
         let load = Load::start(node.port(), CLIENTS, "/x");
@@ -90,9 +98,68 @@ fn a_server_killed_again_and_again_loses_and_doubles_no_answered_click() {
         node.wait_until_folded();
         let (code, text) = node.verify();
         assert_eq!(code, Some(0), "verify beside the running server: {text}");
+        assert_eq!(sealing == "small", !text.contains(" 0 chunks"), "{text}");
         assert_eq!(node.stop(), Some(0));
         assert_exactly_once(&load, &node.counted_ids(), kills);
     }
+}
+
+/// Every place of the library that may die by its name.
+fn failpoints() -> Vec<String> {
+    let mut places = Vec::new();
+    let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src")];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                let text = std::fs::read_to_string(path).unwrap();
+                let named = text.split("failpoint(\"").skip(1);
+                places.extend(named.map(|rest| rest.split('"').next().unwrap().to_owned()));
+            }
+        }
+    }
+    places
+}
+
+#[test]
+fn a_server_that_dies_while_it_seals_or_merges_loses_and_doubles_no_answered_click() {
+    let places = failpoints();
+    assert!(places.len() >= 7, "{places:?}");
+    // A few at a time: each has to get so far that it dies.
+    for places in places.chunks(4) {
+        std::thread::scope(|scope| {
+            for place in places {
+                scope.spawn(move || dies_once(place));
+            }
+        });
+    }
+}
+
+fn dies_once(place: &str) {
+    let mut node = Node::new(&[("TERSE_TEST_SEALING", "small"), ("TERSE_FAILPOINT", place)]);
+    node.start();
+    node.create_link("x");
+    let load = Load::start(node.port(), 4, "/x");
+    let code = node.wait_for_end(Duration::from_mins(1));
+    assert_eq!(code, None, "aborted at {place}");
+    node.set("TERSE_FAILPOINT", "");
+    node.start();
+    let before = load.count();
+    node.wait_until("there are clicks again", |_| load.count() > before + 200);
+    load.stop();
+    node.wait_until_folded();
+    node.wait_until("clicks are sealed", |node| {
+        let (code, text) = node.verify();
+        assert_eq!(code, Some(0), "{place}: verify beside the server: {text}");
+        !text.contains(" 0 chunks")
+    });
+    assert_eq!(node.stop(), Some(0));
+    println!("{place}:");
+    assert_exactly_once(&load, &node.counted_ids(), 1);
+    let (code, text) = node.verify();
+    assert_eq!(code, Some(0), "{place}: {text}");
 }
 
 #[test]
