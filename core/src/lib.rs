@@ -57,12 +57,12 @@ pub use capture::OnUnrecordable;
 pub use jobs::Jobs;
 pub use links::Links;
 pub use mail::Mailer;
+pub use model::VisitorEpoch;
 pub use redirect::{GoneReason, Preview, Redirect, Resolution, ResolveError};
-pub use sealer::Sealing;
+pub use sealer::{RetentionReport, Sealing};
 pub use site::PublicUrlError;
 
 pub use store::{DatabaseUrl, DatabaseUrlError, MigrationState, MigrationStatus, StoreError};
 pub use terse::{NotReady, OpenError, Status, Terse, TerseBuilder, Tools};
 pub use verify::{Damage, Difference, VerifyReport};
-pub use visitor_salts::VisitorEpoch;
 pub use workspaces::Workspaces;

@@ -238,7 +238,7 @@ impl Redirector {
             workspace: destination.workspace,
             at: now,
             visitor: visitor_hash(
-                &self.salts.key(now),
+                &self.salts.key(now, destination.visitor_epoch),
                 destination.workspace.number(),
                 facts.client,
                 facts.user_agent,

@@ -12,19 +12,21 @@ use crate::capture::{Capture, OnUnrecordable};
 use crate::classify::{Agents, RequestFacts};
 use crate::folder::{FolderHandle, FolderParts};
 use crate::jobs::{Jobs, Worker};
-use crate::links::Links;
+use crate::links::{ClickEraser, Links};
 use crate::live::LiveHub;
 use crate::mail::{Mailer, Postman};
-use crate::model::{Clock, DomainId, Entropy, OsEntropy, SystemClock};
+use crate::model::{Clock, DomainId, Entropy, OsEntropy, SystemClock, VisitorEpoch};
 use crate::place::{PlaceFileStatus, PlaceFinder};
 use crate::redirect::{Preview, Redirector, Resolution, ResolveError};
 use crate::resolver::Resolver;
-use crate::sealer::{MergeBell, MergerHandle, MergerParts, Sealing, Tails};
+use crate::sealer::{
+    Errands, MergeBell, MergerHandle, MergerParts, RetentionReport, Sealing, Tails,
+};
 use crate::site::{PublicUrlError, Site};
 use crate::spool::{Durability, Spool, SpoolError, SpoolOptions, SpoolStatus};
 use crate::store::{DatabaseUrl, MigrationStatus, PoolPurpose, Store, StoreError};
 use crate::verify::{VerifyReport, verify};
-use crate::visitor_salts::{VisitorEpoch, VisitorSalts};
+use crate::visitor_salts::VisitorSalts;
 use crate::workspaces::Workspaces;
 
 const CACHED_AGENTS: u64 = 4_096;
@@ -54,6 +56,7 @@ struct Inner {
     folder: FolderHandle,
     merger: MergerHandle,
     tails: Arc<Tails>,
+    errands: Errands,
     clock: Arc<dyn Clock>,
 }
 
@@ -165,6 +168,12 @@ impl Terse {
         verify(&self.inner.store).await
     }
 
+    /// Shrinks every day that is past its workspace's retention to its counts, as is done every hour
+    /// and whenever a retention is changed.
+    pub async fn apply_retention(&self) -> Result<RetentionReport, StoreError> {
+        self.inner.errands.keep_retention().await
+    }
+
     /// What goes on inside; cheap.
     pub fn status(&self) -> Status {
         let progress = &self.inner.folder.progress;
@@ -210,7 +219,10 @@ impl Terse {
     /// have stopped. Calling it again does nothing.
     pub async fn close(&self) {
         tokio::join!(self.finish_clicks(), self.finish_jobs());
-        let _ = tokio::time::timeout(READY_PATIENCE, self.inner.store.close()).await;
+        let close = async {
+            tokio::join!(self.inner.analytics.close(), self.inner.store.close());
+        };
+        let _ = tokio::time::timeout(READY_PATIENCE, close).await;
     }
 
     async fn finish_jobs(&self) {
@@ -336,7 +348,7 @@ impl TerseBuilder {
         self
     }
 
-    /// How long one visitor keeps one hash.
+    /// How long one visitor keeps one hash, in workspaces that do not choose themselves.
     #[must_use]
     pub fn visitor_epoch(mut self, epoch: VisitorEpoch) -> Self {
         self.visitor_epoch = epoch;
@@ -417,10 +429,15 @@ impl TerseBuilder {
                 Arc::clone(&clock),
                 Arc::clone(&entropy),
                 self.slug_length,
+                ClickEraser {
+                    capture: Arc::clone(&way.capture),
+                    errands: way.errands.clone(),
+                },
             ),
             workspaces: Workspaces::new(
                 store.clone(),
                 Arc::clone(&resolver),
+                way.errands.clone(),
                 Arc::clone(&clock),
                 Arc::clone(&entropy),
             ),
@@ -448,6 +465,7 @@ impl TerseBuilder {
             folder: way.folder,
             merger: way.merger,
             tails: way.tails,
+            errands: way.errands,
             store,
             clock,
         };
@@ -487,11 +505,13 @@ impl TerseBuilder {
             hub: hub.clone(),
             clock: Arc::clone(clock),
         })?;
+        let (errands, errands_asked) = Errands::new();
         let merger = MergerHandle::start(MergerParts {
             database,
             plan: self.sealing,
             bell,
             tails: Arc::clone(&tails),
+            errands: errands_asked,
             clock: Arc::clone(clock),
         })?;
         Ok(ClicksWay {
@@ -501,6 +521,7 @@ impl TerseBuilder {
             folder,
             merger,
             tails,
+            errands,
             hub,
             scanning,
         })
@@ -553,6 +574,7 @@ struct ClicksWay {
     folder: FolderHandle,
     merger: MergerHandle,
     tails: Arc<Tails>,
+    errands: Errands,
     hub: LiveHub,
     scanning: Store,
 }

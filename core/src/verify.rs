@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::columns::{
-    Batch, Column, Damaged, KindCounts, counts_agree, decode_link_counts, intact, kinds_of_batch,
-    open_parcel,
+    Batch, Column, Damaged, KindCounts, LinkCounts, counts_agree, decode_link_counts, intact,
+    kinds_of_batch, open_parcel,
 };
 use crate::model::{LinkId, Timestamp, WorkspaceId};
 use crate::sealer::decode_stored;
@@ -65,40 +65,42 @@ impl VerifyReport {
 /// Humans, bots and previews per link.
 type ByLink = BTreeMap<i64, KindCounts>;
 
-/// Chunks that were merged are deleted some minutes later, perhaps before they were counted.
-const ATTEMPTS: usize = 3;
+/// Chunks may be merged and deleted, and clicks deleted, again and again while they are counted.
+const ATTEMPTS: usize = 20;
+
+/// A chunk was deleted since its snapshot: another one has to be counted.
+struct ChunkGone;
 
 pub(crate) async fn verify(store: &Store) -> Result<VerifyReport, StoreError> {
     for _ in 0..ATTEMPTS {
-        if let Some(report) = verify_snapshot(store).await? {
+        if let Ok(report) = verify_snapshot(store).await? {
             return Ok(report);
         }
     }
     Err(StoreError::Unreadable(
-        "chunks are merged faster than they are counted; try again later",
+        "chunks are merged or deleted faster than they can be counted; try again later",
     ))
 }
 
-/// `None` when a chunk was merged and deleted before it was counted.
-async fn verify_snapshot(store: &Store) -> Result<Option<VerifyReport>, StoreError> {
+async fn verify_snapshot(store: &Store) -> Result<Result<VerifyReport, ChunkGone>, StoreError> {
     let all = store.all_clicks().await?;
     let (mut by_link, mut damaged) = count_tail(&all);
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let mut checked = stream::iter(&all.chunks)
-        .map(|(workspace, chunk)| check(store, *workspace, *chunk))
+    let mut checked = stream::iter(all.chunks.clone())
+        .map(|(workspace, chunk)| check(store, workspace, chunk))
         .buffered(cores);
     while let Some(checked) = checked.try_next().await? {
         match checked {
-            Checked::Sound(links) => add(&mut by_link, links),
-            Checked::Damaged(damage) => damaged.push(damage),
-            Checked::Gone => return Ok(None),
+            Ok(Ok(links)) => add(&mut by_link, links),
+            Ok(Err(damage)) => damaged.push(damage),
+            Err(ChunkGone) => return Ok(Err(ChunkGone)),
         }
     }
     let clicks = by_link.values().map(|counts| counts.total()).sum::<u64>();
     let (links, differences) = compare(by_link, &all);
     let gaps = store.gaps().await?;
     let accepted = gaps.iter().filter(|gap| gap.accepted_at.is_some()).count() as u64;
-    Ok(Some(VerifyReport {
+    Ok(Ok(VerifyReport {
         links,
         clicks: clicks.cast_signed(),
         chunks: all.chunks.len() as u64,
@@ -155,20 +157,35 @@ fn count_parcel(parcel: &StoredParcel, by_link: &mut ByLink) -> Result<(), Strin
     Ok(())
 }
 
-/// What became of one chunk.
-enum Checked {
-    /// It agrees with itself, and has these clicks per link.
-    Sound(Vec<(i64, KindCounts)>),
-    Damaged(Damage),
-    /// Another one has taken its place.
-    Gone,
-}
-
 async fn check(
     store: &Store,
     workspace: WorkspaceId,
     chunk: ChunkHead,
-) -> Result<Checked, StoreError> {
+) -> Result<Result<Result<LinkCounts, Damage>, ChunkGone>, StoreError> {
+    let mut counted = count_chunk(store, chunk).await?;
+    if counted.is_err() {
+        match store.chunk_has_detail(chunk.id).await? {
+            None => return Ok(Err(ChunkGone)),
+            // Shrunk since the snapshot: its clicks are the same.
+            Some(false) if chunk.detail => {
+                let detail = false;
+                counted = count_chunk(store, ChunkHead { detail, ..chunk }).await?;
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(Ok(counted.map_err(|what| Damage {
+        workspace,
+        chunk: Some(chunk.id),
+        day: Some(Timestamp::from_millis(chunk.day * DAY_MILLIS)),
+        what,
+    })))
+}
+
+async fn count_chunk(
+    store: &Store,
+    chunk: ChunkHead,
+) -> Result<Result<LinkCounts, String>, StoreError> {
     let columns: Vec<_> = Column::all().collect();
     let mut stored = Vec::new();
     store
@@ -177,35 +194,22 @@ async fn check(
             Ok(())
         })
         .await?;
-    if stored.is_empty() && !store.is_chunk_in_place(chunk.id).await? {
-        return Ok(Checked::Gone);
-    }
-    let recount = move || recount(&chunk, &stored);
-    let counted = tokio::task::spawn_blocking(recount)
+    tokio::task::spawn_blocking(move || recount(&chunk, &stored))
         .await
-        .map_err(|_| StoreError::Unreadable("a chunk cannot be counted"))?;
-    Ok(match counted {
-        Ok(links) => Checked::Sound(links),
-        Err(what) => Checked::Damaged(Damage {
-            workspace,
-            chunk: Some(chunk.id),
-            day: Some(Timestamp::from_millis(chunk.day * DAY_MILLIS)),
-            what,
-        }),
-    })
+        .map_err(|_| StoreError::Unreadable("a chunk cannot be counted"))
 }
 
-fn recount(chunk: &ChunkHead, stored: &[StoredColumn]) -> Result<Vec<(i64, KindCounts)>, String> {
+fn recount(chunk: &ChunkHead, stored: &[StoredColumn]) -> Result<LinkCounts, String> {
     let damaged = |damaged: Damaged| damaged.0.to_owned();
     if usize::try_from(chunk.column_count) != Ok(stored.len()) {
-        return Err(format!(
-            "it has {} columns of {}",
-            stored.len(),
-            chunk.column_count
-        ));
+        let is_there = |column: &Column| stored.iter().any(|stored| stored.column == *column);
+        return Err(match Column::all().find(|column| !is_there(column)) {
+            Some(missing) => format!("it has no {missing:?}"),
+            None => format!("it should have {} columns", chunk.column_count),
+        });
     }
     for column in stored {
-        let data = chunk.detail.then_some(column.data.as_slice());
+        let data = column.data.as_deref().filter(|_| chunk.detail);
         intact(column.column, &column.counts, data)
             .map_err(|damaged| format!("{:?}: {}", column.column, damaged.0))?;
     }

@@ -1,4 +1,7 @@
 //! The keys of the visitor hashes: one per epoch, made a day ahead, destroyed after its time.
+//!
+//! Workspaces choose between months and days, at any time: the keys of both are always ready, and one
+//! that nobody uses has no hash to tell of.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -8,7 +11,7 @@ use arc_swap::ArcSwap;
 use jiff::ToSpan;
 use jiff::tz::TimeZone;
 
-use crate::model::{Entropy, Timestamp, random_bytes};
+use crate::model::{Entropy, Timestamp, VisitorEpoch, random_bytes};
 use crate::store::{Store, StoreError};
 
 const AHEAD: Duration = Duration::from_hours(24);
@@ -17,34 +20,56 @@ const KEPT_AFTER_END: Duration = Duration::from_hours(1);
 // Emptying the log holds writers up while it waits for readers.
 const ERASED_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
-/// How long one visitor keeps one hash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum VisitorEpoch {
-    /// A calendar month in UTC: visitors over several months are the sum of months.
-    #[default]
-    Month,
-    /// A calendar day in UTC: visitors over several days are the sum of days.
-    Day,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Salt {
     key: [u8; 16],
     ends_at: Timestamp,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Pair {
     current: Salt,
     next: Option<Salt>,
 }
 
+impl Pair {
+    /// Whether the salt after the current one should be there by now.
+    fn is_behind(&self, now: Timestamp) -> bool {
+        now >= self.current.ends_at
+            || (self.next.is_none() && now.plus(AHEAD) >= self.current.ends_at)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pairs {
+    month: Pair,
+    day: Pair,
+}
+
+impl Pairs {
+    fn of(&self, epoch: VisitorEpoch) -> &Pair {
+        match epoch {
+            VisitorEpoch::Month => &self.month,
+            VisitorEpoch::Day => &self.day,
+        }
+    }
+
+    fn with(mut self, epoch: VisitorEpoch, pair: Pair) -> Self {
+        match epoch {
+            VisitorEpoch::Month => self.month = pair,
+            VisitorEpoch::Day => self.day = pair,
+        }
+        self
+    }
+}
+
 /// The salts in force, read without a lock.
 #[derive(Debug)]
 pub(crate) struct VisitorSalts {
+    /// Of workspaces that do not choose.
     epoch: VisitorEpoch,
     entropy: Arc<dyn Entropy>,
-    pair: ArcSwap<Pair>,
+    pairs: ArcSwap<Pairs>,
     /// After which moment a salt is to be destroyed, or erased, in unix milliseconds.
     destroy_after: AtomicI64,
     /// The database's log may still hold destroyed salts.
@@ -58,75 +83,64 @@ impl VisitorSalts {
         entropy: Arc<dyn Entropy>,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
-        let current = stored_salt(store, epoch, &*entropy, now).await?;
         let salts = Self {
             epoch,
+            pairs: ArcSwap::from_pointee(stored_pairs(store, &*entropy, now).await?),
             entropy,
-            pair: ArcSwap::from_pointee(Pair {
-                current,
-                next: None,
-            }),
             destroy_after: AtomicI64::new(i64::MIN),
             // An earlier process may have ended between destroying and erasing.
             unerased: AtomicBool::new(true),
         };
-        salts.maintain(store, now).await?;
+        salts.destroy_old(store, now).await?;
         Ok(salts)
     }
 
-    /// The key for a click at `now`.
-    pub(crate) fn key(&self, now: Timestamp) -> [u8; 16] {
-        let pair = self.pair.load();
+    /// The key for a click at `now`, in a workspace that may have chosen an epoch.
+    pub(crate) fn key(&self, now: Timestamp, chosen: Option<VisitorEpoch>) -> [u8; 16] {
+        let epoch = chosen.unwrap_or(self.epoch);
+        let pairs = self.pairs.load();
+        let pair = pairs.of(epoch);
         if now < pair.current.ends_at {
             return pair.current.key;
         }
         match pair.next {
             Some(next) if now < next.ends_at => next.key,
-            _ => self.improvised(now),
+            _ => self.improvised(now, epoch),
         }
     }
 
     /// A key for an epoch that the database could not be asked about: it was away for a day.
-    fn improvised(&self, now: Timestamp) -> [u8; 16] {
-        let (_, ends_at) = self.epoch.at(now);
-        let fresh = Salt {
-            key: random_bytes(&*self.entropy),
-            ends_at,
+    fn improvised(&self, now: Timestamp, epoch: VisitorEpoch) -> [u8; 16] {
+        let (_, ends_at) = epoch.at(now);
+        let fresh = Pair {
+            current: Salt {
+                key: random_bytes(&*self.entropy),
+                ends_at,
+            },
+            next: None,
         };
-        let pair = self.pair.rcu(|pair| {
-            if now < pair.current.ends_at {
-                Arc::clone(pair)
+        self.pairs.rcu(|pairs| {
+            if now < pairs.of(epoch).current.ends_at {
+                Arc::clone(pairs)
             } else {
-                Arc::new(Pair {
-                    current: fresh,
-                    next: None,
-                })
+                Arc::new(pairs.with(epoch, fresh))
             }
         });
-        if now < pair.current.ends_at {
-            pair.current.key
-        } else {
-            self.pair.load().current.key
-        }
+        self.pairs.load().of(epoch).current.key
     }
 
     /// Whether the next epoch's salt should be made, or an old one destroyed, by now.
     pub(crate) fn needs_maintenance(&self, now: Timestamp) -> bool {
-        let pair = self.pair.load();
-        now >= pair.current.ends_at
-            || (pair.next.is_none() && now.plus(AHEAD) >= pair.current.ends_at)
+        let pairs = self.pairs.load();
+        pairs.month.is_behind(now)
+            || pairs.day.is_behind(now)
             || now.as_millis() > self.destroy_after.load(Ordering::Relaxed)
     }
 
     /// Moves on to the next epoch, makes the one after that a day ahead, destroys what is over.
     pub(crate) async fn maintain(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
-        let current = stored_salt(store, self.epoch, &*self.entropy, now).await?;
-        let next = if now.plus(AHEAD) >= current.ends_at {
-            Some(stored_salt(store, self.epoch, &*self.entropy, current.ends_at).await?)
-        } else {
-            None
-        };
-        self.pair.store(Arc::new(Pair { current, next }));
+        let pairs = stored_pairs(store, &*self.entropy, now).await?;
+        self.pairs.store(Arc::new(pairs));
         self.destroy_old(store, now).await
     }
 
@@ -156,6 +170,32 @@ impl VisitorSalts {
         self.destroy_after.store(next, Ordering::Relaxed);
         Ok(())
     }
+}
+
+async fn stored_pairs(
+    store: &Store,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+) -> Result<Pairs, StoreError> {
+    Ok(Pairs {
+        month: stored_pair(store, VisitorEpoch::Month, entropy, now).await?,
+        day: stored_pair(store, VisitorEpoch::Day, entropy, now).await?,
+    })
+}
+
+async fn stored_pair(
+    store: &Store,
+    epoch: VisitorEpoch,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+) -> Result<Pair, StoreError> {
+    let current = stored_salt(store, epoch, entropy, now).await?;
+    let next = if now.plus(AHEAD) >= current.ends_at {
+        Some(stored_salt(store, epoch, entropy, current.ends_at).await?)
+    } else {
+        None
+    };
+    Ok(Pair { current, next })
 }
 
 async fn stored_salt(
@@ -218,7 +258,7 @@ mod tests {
         let salts = VisitorSalts::open(&store, VisitorEpoch::Day, entropy, now)
             .await
             .unwrap();
-        let key = salts.key(now);
+        let key = salts.key(now, None);
         assert!(is_found(dir.path(), &key), "it is stored while in force");
         let midnight = at("2026-03-16T00:00:00Z");
         salts.maintain(&store, midnight).await.unwrap();
@@ -242,6 +282,38 @@ mod tests {
         salts.maintain(&store, later).await.unwrap();
         assert!(!is_found(dir.path(), &key));
         assert!(!salts.needs_maintenance(later));
+    }
+
+    #[tokio::test]
+    async fn both_epochs_have_their_keys_at_any_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(dir.path().join("terse.db"));
+        let store = Store::connect(&url, PoolPurpose::Requests).await.unwrap();
+        store.migrate_up().await.unwrap();
+        let (now, entropy) = (at("2026-03-31T12:00:00Z"), Arc::new(SeededEntropy::new(1)));
+        let salts = VisitorSalts::open(&store, VisitorEpoch::Month, entropy, now)
+            .await
+            .unwrap();
+        let (month, day) = (Some(VisitorEpoch::Month), Some(VisitorEpoch::Day));
+        assert_eq!(salts.key(now, None), salts.key(now, month));
+        assert_ne!(salts.key(now, day), salts.key(now, month));
+        assert_eq!(
+            salts.key(at("2026-03-31T00:00:00Z"), day),
+            salts.key(now, day)
+        );
+        // Made ahead: the database is not asked at midnight.
+        let midnight = at("2026-04-01T00:00:00Z");
+        let ahead = [month, day].map(|epoch| salts.key(midnight, epoch));
+        salts.maintain(&store, midnight).await.unwrap();
+        assert_eq!([month, day].map(|epoch| salts.key(midnight, epoch)), ahead);
+        // The database was away for two days: the month goes on, days are improvised.
+        let later = at("2026-04-03T12:00:00Z");
+        assert!(salts.needs_maintenance(later));
+        assert_eq!(salts.key(later, month), ahead[0]);
+        let improvised = salts.key(later, day);
+        assert_ne!(improvised, ahead[1]);
+        assert_eq!(salts.key(later, day), improvised);
+        assert_eq!(salts.key(later, month), ahead[0]);
     }
 
     fn at(text: &str) -> Timestamp {

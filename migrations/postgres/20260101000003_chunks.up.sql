@@ -55,3 +55,6 @@ ALTER TABLE tail SET (
 
 -- For how long every single click is kept; for ever when NULL.
 ALTER TABLE workspaces ADD COLUMN retention_days BIGINT;
+
+-- `month` or `day`: for how long one visitor has one hash; as the installation says when NULL.
+ALTER TABLE workspaces ADD COLUMN visitor_epoch TEXT;

@@ -42,3 +42,6 @@ CREATE TABLE chunk_columns (
 
 -- For how long every single click is kept; for ever when NULL.
 ALTER TABLE workspaces ADD COLUMN retention_days INTEGER;
+
+-- `month` or `day`: for how long one visitor has one hash; as the installation says when NULL.
+ALTER TABLE workspaces ADD COLUMN visitor_epoch TEXT;

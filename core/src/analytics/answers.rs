@@ -8,11 +8,12 @@ pub struct Summary {
     /// Of the kinds asked for; people only, unless bots or previews are included.
     pub clicks: i64,
     /// Distinct visitors among `clicks`; `None` when the question leaves visitors out, or when their
-    /// detail is past its retention.
+    /// detail is past its retention. One who comes again counts once per epoch of the workspace: over
+    /// several days or months it is their sum.
     pub visitors: Option<i64>,
     pub bots: i64,
     pub previews: i64,
-    /// The last of `clicks`.
+    /// The last of `clicks`; of those past their retention, the last of whatever kind and link.
     pub last_clicked_at: Option<Timestamp>,
     /// The period before, equally long, when it was asked for.
     pub previous: Option<PreviousPeriod>,

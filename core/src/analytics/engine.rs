@@ -13,7 +13,7 @@ use crate::analytics::scanners::{GivenUp, Scanners};
 use crate::columns::{Batch, BatchBuilder, Column, open_parcel};
 use crate::model::WorkspaceId;
 use crate::sealer::decode_stored;
-use crate::store::chunks::ChunkHead;
+use crate::store::chunks::{ChunkHead, StoredColumn};
 use crate::store::click_reports::LinkCondition;
 use crate::store::{Store, StoreError};
 
@@ -42,7 +42,7 @@ pub(super) enum ScanError {
     Store(#[from] StoreError),
     #[error(transparent)]
     GivenUp(#[from] GivenUp),
-    /// A chunk was deleted meanwhile: the question has to be put to a new snapshot.
+    /// A chunk was deleted or shrunk meanwhile: the question has to be put to a new snapshot.
     #[error("a chunk is gone")]
     ChunkGone,
     /// The answer depends on rows that are past their retention.
@@ -204,6 +204,11 @@ pub(super) async fn read_batch(
     batch.ok_or(ScanError::ChunkGone)
 }
 
+/// Whether a chunk has all that was asked for: it may have been deleted since, or shrunk.
+fn is_whole(stored: &[StoredColumn], columns: &[Column], data: bool) -> bool {
+    stored.len() == columns.len() && (!data || stored.iter().all(|stored| stored.data.is_some()))
+}
+
 /// What has to be read for a question, in pieces that threads take one by one.
 struct Work {
     reads: Vec<Read>,
@@ -338,7 +343,8 @@ impl Read {
                     .chunks
                     .iter()
                     .find(|index| snapshot.chunks[**index].id == id);
-                let Some(index) = place else {
+                let is_whole = is_whole(&stored, &self.columns, self.rows);
+                let Some(index) = place.filter(|_| is_whole) else {
                     return Ok(());
                 };
                 let chunk = &snapshot.chunks[*index];

@@ -14,8 +14,8 @@ use crate::classify::{Kind, Reason};
 use crate::columns::{Batch, Column, Damaged, Text};
 use crate::model::{FieldError, LinkId, Page, Timestamp, WorkspaceId};
 use crate::paging;
-use crate::store::StoreError;
 use crate::store::chunks::ChunkHead;
+use crate::store::{Store, StoreError};
 
 /// Clicks that [`Export::next`] gives at most.
 const AT_ONCE: usize = 1_000;
@@ -326,6 +326,16 @@ impl Current {
     }
 }
 
+/// `None` when the clicks of the chunk have gone past their retention meanwhile.
+async fn read_unless_shrunk(store: &Store, chunk: &ChunkHead) -> Result<Option<Batch>, ScanError> {
+    match read_batch(store, chunk, &shown_columns()).await {
+        Err(ScanError::ChunkGone) if store.chunk_has_detail(chunk.id).await? == Some(false) => {
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
+
 impl Export {
     /// The next clicks, at least one; `None` after the last.
     pub async fn next(&mut self) -> Result<Option<Vec<RecordedClick>>, AnalyticsError> {
@@ -343,12 +353,12 @@ impl Export {
             };
             let (store, scan) = (self.engine.store().clone(), Arc::clone(&self.scan));
             let read = self.engine.scanners().run(move |runtime| {
-                let batch = runtime.block_on(read_batch(&store, &chunk, &shown_columns()))?;
-                let current = Current::new(&scan, Source::Chunk(Box::new(batch)));
-                Ok::<_, ScanError>(current.map_err(StoreError::from)?)
+                let batch = runtime.block_on(read_unless_shrunk(&store, &chunk))?;
+                let source = |batch| Source::Chunk(Box::new(batch));
+                let current = batch.map(|batch| Current::new(&scan, source(batch)));
+                Ok::<_, ScanError>(current.transpose().map_err(StoreError::from)?)
             });
-            let current = read.await.map_err(ScanError::from)??;
-            self.current = Some(current);
+            self.current = read.await.map_err(ScanError::from)??;
         }
     }
 }

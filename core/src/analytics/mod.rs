@@ -110,6 +110,11 @@ impl Analytics {
         }
     }
 
+    /// Closes the connections that questions are answered by.
+    pub(crate) async fn close(&self) {
+        self.engine.store().close().await;
+    }
+
     /// Totals; over the last 30 days unless `from` or `to` is given. `compare` is `previous` or nothing.
     pub async fn summary(
         &self,

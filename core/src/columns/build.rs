@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Batch, Coded, Codes, Column, Damaged, Run, TEXTS, Text};
+use super::{Batch, Coded, Codes, Column, Damaged, KindCounts, Run, TEXTS, Text};
 use crate::classify::{Facts, Kind, Reason};
 use crate::model::Fact;
 
@@ -63,9 +63,9 @@ impl TextBuilder {
         self.codes.push(code);
     }
 
-    /// The column in another order, without values that no row has.
+    /// These rows of the column in this order, without values that none of them has.
     fn finish(mut self, order: &[u32]) -> Coded {
-        self.codes.resize(order.len(), NONE);
+        self.codes.resize(self.codes.len().max(order.len()), NONE);
         self.code("");
         let mut new_codes = vec![u32::MAX; self.values.len()];
         let mut used = 0;
@@ -159,6 +159,48 @@ impl BatchBuilder {
             seq: in_order(&self.seq, &order),
             texts: self.texts.map(|text| Some(text.finish(&order))),
         }
+    }
+}
+
+impl Batch {
+    /// The rows that `is_removed` does not take, given their link and time, and the kinds of the others.
+    /// The batch has every column.
+    pub(crate) fn without(
+        &self,
+        is_removed: impl Fn(i64, i64) -> bool,
+    ) -> Result<(Self, KindCounts), Damaged> {
+        let kinds = self.text(Text::Kind)?;
+        let (mut kept, mut links) = (Vec::new(), Vec::new());
+        let mut removed = KindCounts::default();
+        for (link, rows) in self.links() {
+            for row in rows {
+                if is_removed(link, self.at[row]) {
+                    let kind = Kind::from_name(kinds.value(row));
+                    removed.0[KindCounts::slot(kind)] += 1;
+                } else {
+                    kept.push(u32::try_from(row).unwrap_or(u32::MAX));
+                    links.push(link);
+                }
+            }
+        }
+        let text = |text: &Option<Coded>| {
+            let text = text.as_ref()?;
+            let code = |row| u32::try_from(text.codes.get(row)).unwrap_or(NONE);
+            let builder = TextBuilder {
+                values: text.values.clone(),
+                known: HashMap::new(),
+                codes: (0..self.rows()).map(code).collect(),
+            };
+            Some(builder.finish(&kept))
+        };
+        let rest = Self {
+            runs: runs(links.into_iter()),
+            at: in_order(&self.at, &kept),
+            visitors: in_order(&self.visitors, &kept),
+            seq: in_order(&self.seq, &kept),
+            texts: self.texts.each_ref().map(text),
+        };
+        Ok((rest, removed))
     }
 }
 

@@ -11,10 +11,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::capture::OnUnrecordable;
 use crate::click::ClickHead;
+use crate::model::VisitorEpoch;
 use crate::model::{LinkId, ManualClock, SeededEntropy, WorkspaceId};
 use crate::spool::{AppendError, Disk, DiskFile, Durability, LocalDisk, SpoolOptions};
 use crate::store::streams::StreamLimit;
-use crate::visitor_salts::VisitorEpoch;
 
 /// The machine's disk, which syncs no more once it is told so.
 #[derive(Debug, Default)]
@@ -247,10 +247,8 @@ async fn a_yielding_folder_takes_fewer_clicks_at_once_than_a_pressing_one() {
         let mut streams = views
             .map(|view| (view.id, StreamState::at(0, None)))
             .collect();
-        assert!(
-            reader.fill(&spool, &mut streams, &*node.clock),
-            "more waits"
-        );
+        let more = reader.fill(&spool, &mut streams, &*node.clock);
+        assert!(more, "more waits");
         let rows = reader.parts().iter().map(|part| part.clicks.len());
         assert_eq!(rows.sum::<usize>(), clicks, "{pace:?}");
     }

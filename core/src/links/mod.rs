@@ -1,6 +1,7 @@
 //! Making, finding, changing and retiring links.
 
 mod checks;
+mod clicks;
 mod differences;
 mod idempotency;
 mod list;
@@ -22,6 +23,7 @@ use crate::store::idempotency::RepeatableRequest;
 use crate::store::links::LinkRow;
 use crate::store::{Store, StoreError};
 
+pub(crate) use clicks::ClickEraser;
 pub use idempotency::{IdempotencyKey, MalformedIdempotencyKey};
 
 /// Links of every workspace; each call names the one it acts in.
@@ -33,6 +35,7 @@ pub struct Links {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     slug_length: u8,
+    clicks: ClickEraser,
     turns: Arc<[Mutex<()>]>,
     actor: Actor,
 }
@@ -89,6 +92,7 @@ impl Links {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         slug_length: u8,
+        clicks: ClickEraser,
     ) -> Self {
         Self {
             store,
@@ -97,6 +101,7 @@ impl Links {
             clock,
             entropy,
             slug_length,
+            clicks,
             turns: (0..TURNS).map(|_| Mutex::default()).collect(),
             actor: Actor::system(),
         }
@@ -127,12 +132,12 @@ impl Links {
         let now = self.clock.now();
         let draft = checks::draft(&new, &self.site, &self.target_policy())?;
         // It may have been deleted since somebody was let in: nobody could delete the link any more.
-        if !self.store.has_workspace(*workspace).await? {
-            return Err(LinkError::NotFound);
-        }
+        let visitor_epoch = self.store.visitor_epoch_of(*workspace).await?;
+        let visitor_epoch = visitor_epoch.ok_or(LinkError::NotFound)?;
         let mut row = LinkRow {
             id: LinkId::random(&*self.entropy),
             workspace_id: *workspace,
+            visitor_epoch,
             domain_id: self.site.domain,
             host: self.site.host.clone(),
             slug: String::new(),

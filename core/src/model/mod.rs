@@ -13,6 +13,7 @@ mod permission;
 mod slug;
 mod target;
 mod time;
+mod visitor_epoch;
 mod workspace;
 
 pub use account::{
@@ -38,4 +39,5 @@ pub use permission::{BUILT_IN_ROLES, OWNER_ROLE, Permission, Permissions, Role};
 pub use slug::{FoldedSlug, MAX_SLUG_BYTES, RESERVED, Slug, slug_from_path};
 pub use target::{MAX_TARGET_BYTES, QueryTooLong, TargetPolicy, TargetUrl};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
-pub use workspace::{Invitation, Member, Workspace};
+pub use visitor_epoch::VisitorEpoch;
+pub use workspace::{Invitation, Member, Workspace, WorkspaceChanges};

@@ -6,13 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::links::redirect_status;
-use crate::model::{LinkId, LinkState, RedirectStatus, TargetUrl, Timestamp, WorkspaceId};
+use crate::model::{
+    LinkId, LinkState, RedirectStatus, TargetUrl, Timestamp, VisitorEpoch, WorkspaceId,
+};
 use crate::store::links::LinkRow;
 
 #[derive(Debug)]
 pub(crate) struct Destination {
     pub(crate) link: LinkId,
     pub(crate) workspace: WorkspaceId,
+    /// The workspace's choice.
+    pub(crate) visitor_epoch: Option<VisitorEpoch>,
     pub(crate) version: i64,
     pub(crate) state: LinkState,
     pub(crate) target: TargetUrl,
@@ -36,6 +40,7 @@ impl Destination {
         Self {
             link: row.id,
             workspace: row.workspace_id,
+            visitor_epoch: row.visitor_epoch,
             version: row.version,
             state: row.state,
             location: Bytes::copy_from_slice(row.target_url.as_bytes()),
@@ -56,12 +61,14 @@ impl Destination {
     /// Notes that the database still says the same at `now`. Returns whether it does: a version
     /// alone does not tell, since a database that was put back gives it again.
     pub(crate) fn confirm(&self, row: &LinkRow, now: Timestamp) -> bool {
-        let same = self.version == row.version && self.updated_at == row.updated_at;
+        let same = self.version == row.version
+            && self.updated_at == row.updated_at
+            && self.visitor_epoch == row.visitor_epoch;
         if same {
             self.loaded_at.store(now.as_millis(), Ordering::Relaxed);
-            if row.max_clicks.is_some_and(|max| row.humans >= max) {
-                self.set_used_up();
-            }
+            // Deleted clicks give slots back.
+            let used_up = row.max_clicks.is_some_and(|max| row.humans >= max);
+            self.used_up.store(used_up, Ordering::Relaxed);
         }
         same
     }
@@ -95,7 +102,8 @@ impl Destination {
         self.revalidating.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the clicks of this version are known to be used up: counters never go down.
+    /// Whether the clicks of this version were used up when that was last known; only the database
+    /// knows whether they are.
     pub(crate) fn is_used_up(&self) -> bool {
         self.used_up.load(Ordering::Relaxed)
     }

@@ -7,6 +7,7 @@ fn version(version: i64) -> LinkRow {
     LinkRow {
         id: LinkId::from_number(1),
         workspace_id: WorkspaceId::from_number(1),
+        visitor_epoch: None,
         domain_id: DomainId::from_number(1),
         host: "go.example".to_owned(),
         slug: "raced".to_owned(),
@@ -27,6 +28,18 @@ fn version(version: i64) -> LinkRow {
         last_clicked_at: None,
         tags: Vec::new(),
     }
+}
+
+#[test]
+fn another_visitor_epoch_makes_another_destination() {
+    let (row, now) = (version(1), Timestamp::MIN);
+    let destination = Destination::of(&row, now);
+    assert!(destination.confirm(&row, now));
+    let changed = LinkRow {
+        visitor_epoch: Some(crate::model::VisitorEpoch::Day),
+        ..row
+    };
+    assert!(!destination.confirm(&changed, now));
 }
 
 #[tokio::test]

@@ -4,17 +4,19 @@
 //! puts the new one in their place, unless somebody else was faster.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::columns::{Batch, Coded, Column, Text, decode_batch, encode, merge};
 use crate::model::{Clock, Timestamp, WorkspaceId};
-use crate::sealer::Tails;
 use crate::sealer::plan::Sealing;
+use crate::sealer::retention::keep_retention;
+use crate::sealer::{Errand, RetentionReport, Tails, erase::erase};
 use crate::store::chunks::{ChunkHead, DAY_MILLIS, StoredColumn};
 use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError};
 
@@ -23,6 +25,7 @@ const KEEP_REPLACED: Duration = Duration::from_mins(10);
 const PURGE_AT_ONCE: i64 = 16;
 /// Days that ended since, and chunks of other nodes.
 const LOOK_EVERY: Duration = Duration::from_mins(10);
+const KEEP_RETENTION_EVERY: Duration = Duration::from_hours(1);
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Tells the merger which days have new chunks.
@@ -53,6 +56,7 @@ pub(crate) struct MergerParts {
     pub(crate) plan: Sealing,
     pub(crate) bell: MergeBell,
     pub(crate) tails: Arc<Tails>,
+    pub(crate) errands: mpsc::Receiver<Errand>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -77,7 +81,7 @@ impl MergerHandle {
             .spawn(move || {
                 let _ended = guard;
                 crate::folder::give_way();
-                runtime.block_on(Merger { parts }.run(&stopped));
+                runtime.block_on(Merger::new(parts).run(&stopped));
             })?;
         Ok(Self { stop, ended })
     }
@@ -89,50 +93,73 @@ impl MergerHandle {
     }
 }
 
-struct Merger {
+pub(super) struct Merger {
     parts: MergerParts,
+    retention_kept: Option<Instant>,
 }
 
 impl Merger {
-    async fn run(&self, stop: &CancellationToken) {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.work() => {}
+    pub(super) fn new(parts: MergerParts) -> Self {
+        Self {
+            parts,
+            retention_kept: None,
         }
     }
 
-    async fn work(&self) {
-        loop {
-            if let Err(error) = self.work_until_failure().await {
+    async fn run(mut self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.work_until_failure(stop).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "chunks wait to be merged"
                 );
             }
-            tokio::time::sleep(RETRY).await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(RETRY) => {}
+            }
         }
     }
 
-    async fn work_until_failure(&self) -> Result<(), StoreError> {
-        let store = Store::connect(&self.parts.database, PoolPurpose::Folding).await?;
+    async fn work_until_failure(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
+        let store = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            store = Store::connect(&self.parts.database, PoolPurpose::Folding) => store?,
+        };
+        let outcome = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            Err(error) = self.work(&store) => Err(error),
+        };
+        // A connection that is left open leaves its log beside the database.
+        store.close().await;
+        outcome
+    }
+
+    /// Merges whatever is worth it, until something fails.
+    async fn work(&mut self, store: &Store) -> Result<Infallible, StoreError> {
         loop {
             for (workspace, day, _) in store.days_of_many_chunks().await? {
                 self.parts.bell.ring(workspace, day);
             }
+            self.keep_retention_if_due(store).await?;
             let look_again = tokio::time::sleep(LOOK_EVERY);
             tokio::pin!(look_again);
             loop {
-                self.chores(&store).await?;
+                self.chores(store).await?;
                 tokio::select! {
                     () = &mut look_again => break,
                     () = self.parts.bell.rung.notified() => {}
+                    Some(errand) = self.parts.errands.recv() => self.run_errand(store, errand).await,
                 }
             }
         }
     }
 
-    async fn chores(&self, store: &Store) -> Result<(), StoreError> {
+    pub(super) async fn chores(&mut self, store: &Store) -> Result<(), StoreError> {
         while let Some((workspace, day)) = self.parts.bell.next() {
+            while let Ok(errand) = self.parts.errands.try_recv() {
+                self.run_errand(store, errand).await;
+            }
             let merged = merge_day(
                 store,
                 &self.parts.plan,
@@ -141,15 +168,66 @@ impl Merger {
                 self.parts.clock.now(),
             )
             .await;
-            if merged.is_err() {
-                self.parts.bell.ring(workspace, day);
+            match merged {
+                Err(StoreError::Unreadable(cause)) => {
+                    // Other days must be merged; `verify` names the damage.
+                    tracing::error!(%workspace, day, cause, "the chunks of a day cannot be merged");
+                }
+                Err(error) => {
+                    self.parts.bell.ring(workspace, day);
+                    return Err(error);
+                }
+                Ok(merged) => {
+                    let progress = &self.parts.tails.progress.merged;
+                    progress.fetch_add(merged as u64, Ordering::Relaxed);
+                }
             }
-            let progress = &self.parts.tails.progress.merged;
-            progress.fetch_add(merged? as u64, Ordering::Relaxed);
         }
         let before = self.parts.clock.now().minus(KEEP_REPLACED);
         while store.purge_replaced(before, PURGE_AT_ONCE).await? > 0 {}
         Ok(())
+    }
+
+    async fn keep_retention_if_due(&mut self, store: &Store) -> Result<(), StoreError> {
+        let last = self.retention_kept;
+        if last.is_none_or(|last| last.elapsed() >= KEEP_RETENTION_EVERY) {
+            self.keep_retention(store).await?;
+            self.retention_kept = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn keep_retention(&self, store: &Store) -> Result<RetentionReport, StoreError> {
+        let now = self.parts.clock.now();
+        let report = keep_retention(store, &self.parts.plan, &self.parts.tails, now).await?;
+        if report != RetentionReport::default() {
+            tracing::info!(
+                sealed_clicks = report.sealed_clicks,
+                shrunk_chunks = report.shrunk_chunks,
+                "days past their retention keep their counts only"
+            );
+        }
+        Ok(report)
+    }
+
+    /// Whoever asked may have gone away: the errand is run all the same.
+    async fn run_errand(&self, store: &Store, errand: Errand) {
+        match errand {
+            Errand::KeepRetention(answer) => {
+                let kept = self.keep_retention(store).await;
+                if let Err(error) = &kept {
+                    tracing::warn!(
+                        error = error as &dyn std::error::Error,
+                        "days past their retention wait to be shrunk"
+                    );
+                }
+                drop(answer.send(kept));
+            }
+            Errand::Erase(erasure, answer) => {
+                let erased = erase(store, &self.parts.tails, erasure, self.parts.clock.now());
+                drop(answer.send(erased.await));
+            }
+        }
     }
 }
 
@@ -170,7 +248,11 @@ pub(crate) async fn merge_day(
         };
         let mut batches = Vec::with_capacity(together.len());
         for chunk in chunks.iter().filter(|chunk| together.contains(&chunk.id)) {
-            batches.extend(read_chunk(store, chunk).await?);
+            let batch = read_chunk(store, chunk).await?;
+            if batch.is_none() && store.is_chunk_in_place(chunk.id).await? {
+                return Err(StoreError::Unreadable("a chunk has no columns"));
+            }
+            batches.extend(batch);
         }
         // One of them is gone: somebody else merged them.
         if batches.len() < together.len() {
@@ -185,7 +267,7 @@ pub(crate) async fn merge_day(
     }
 }
 
-/// Every column of a chunk; `None` when it is gone.
+/// Every column of a chunk; `None` when it is gone, or past its retention.
 pub(crate) async fn read_chunk(
     store: &Store,
     chunk: &ChunkHead,
@@ -201,16 +283,19 @@ pub(crate) async fn read_chunk(
     Ok(batch)
 }
 
-/// A batch of the wanted columns of a chunk that were read; `None` when some are gone. A fact that the
-/// chunk's release did not know yet is unknown of all its clicks.
+/// A batch of the wanted columns of a chunk that were read; `None` when some are gone, or past their
+/// retention. A fact that the chunk's release did not know yet is unknown of all its clicks.
 pub(crate) fn decode_stored(
     chunk: &ChunkHead,
     stored: &[StoredColumn],
     wanted: &[Column],
 ) -> Result<Option<Batch>, StoreError> {
+    if stored.iter().any(|stored| stored.data.is_none()) {
+        return Ok(None);
+    }
     let columns = stored.iter().map(|stored| {
-        let (counts, data) = (stored.counts.as_slice(), stored.data.as_slice());
-        (stored.column, counts, data)
+        let data = stored.data.as_deref().unwrap_or_default();
+        (stored.column, stored.counts.as_slice(), data)
     });
     let mut batch = decode_batch(chunk.rows(), columns)?;
     for column in wanted {

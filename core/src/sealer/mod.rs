@@ -1,10 +1,16 @@
 //! From the tail into chunks, and from small chunks into large ones.
 //!
 //! The folder's thread seals when it has nothing to fold: it holds the only connection that writes to the
-//! tail of this node, and so neither waits for the other. A thread of its own merges.
+//! tail of this node, and so neither waits for the other. A thread of its own merges, shrinks
+//! what is past its retention, and deletes.
 
+mod erase;
+mod errands;
 mod merger;
 mod plan;
+mod retention;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,8 +20,10 @@ use crate::model::{Timestamp, WorkspaceId};
 use crate::store::chunks::{DAY_MILLIS, Sealed};
 use crate::store::{Store, StoreError};
 
+pub(crate) use errands::{Errand, Errands};
 pub(crate) use merger::{MergeBell, MergerHandle, MergerParts, decode_stored, read_chunk};
 pub use plan::Sealing;
+pub use retention::RetentionReport;
 
 /// With so many clicks waiting to be sealed, sealing and folding take turns.
 const PRESSING_CLICKS: usize = 1 << 20;
@@ -82,18 +90,29 @@ impl Tails {
             .map(|(workspace, tail)| (*workspace, *tail, waiting))
     }
 
-    /// Notes what a sealing did.
+    /// Notes what a sealing left. It saw the whole tail, also what other nodes put into it and took out
+    /// of it: whatever was noted before counts no more.
     fn sealed(&self, workspace: WorkspaceId, sealed: &Sealed) {
+        let (clicks, parcels) = sealed.tail;
+        let tail = Tail {
+            clicks,
+            parcels,
+            settled: sealed.left,
+        };
+        let mut tails = self.lock();
+        match clicks {
+            0 => tails.remove(&workspace),
+            _ => tails.insert(workspace, tail),
+        };
+    }
+
+    /// Notes that others than the sealer took clicks out.
+    fn taken(&self, workspace: WorkspaceId, clicks: usize) {
         let mut tails = self.lock();
         let Some(tail) = tails.get_mut(&workspace) else {
             return;
         };
-        tail.clicks = tail.clicks.saturating_sub(sealed.clicks);
-        tail.parcels = tail.parcels.saturating_sub(sealed.parcels);
-        if sealed.left > 0 {
-            tail.parcels += 1;
-        }
-        tail.settled = sealed.left;
+        tail.clicks = tail.clicks.saturating_sub(clicks);
         if tail.clicks == 0 {
             tails.remove(&workspace);
         }
@@ -141,8 +160,11 @@ impl Sealer {
         };
         let today = now.as_millis().div_euclid(DAY_MILLIS);
         let ripe = |day, clicks| self.plan.is_ripe(day, clicks, tail.clicks, today);
-        let at_once = i64::try_from(self.plan.at_once).unwrap_or(i64::MAX);
-        let sealed = store.seal(workspace, at_once, ripe, now);
+        // A whole tail at least, unless it is large: then every day that is over is ripe. Otherwise the same
+        // clicks would be looked at again and again.
+        let at_once = self.plan.at_once.max(self.plan.large_tail);
+        let at_once = i64::try_from(at_once).unwrap_or(i64::MAX);
+        let sealed = store.seal(workspace, at_once, i64::MAX, ripe, now);
         let sealed = match sealed.await {
             Err(StoreError::Unreadable(cause)) => {
                 // Folding must go on; `verify` names the damage.

@@ -53,10 +53,10 @@ impl ChunkHead {
 pub(crate) struct Sealed {
     /// Clicks that are in chunks now.
     pub(crate) clicks: usize,
-    /// Parcels that left the tail.
-    pub(crate) parcels: usize,
-    /// Clicks that went back into it, as one parcel.
+    /// Clicks that went back into the tail, as one parcel.
     pub(crate) left: usize,
+    /// Clicks and parcels that the tail has now.
+    pub(crate) tail: (usize, usize),
     /// Days that have a new chunk.
     pub(crate) days: Vec<i64>,
 }
@@ -70,6 +70,18 @@ fn last_of(parcels: &[(i64, i64, i64)], most: i64) -> Option<(i64, i64)> {
     });
     let (stream, seq, _) = enough.or(parcels.last())?;
     Some((*stream, *seq))
+}
+
+/// Clicks and parcels of a tail whose parcels up to `last` gave way to one of `rest` clicks.
+fn tail_after(parcels: &[(i64, i64, i64)], last: (i64, i64), rest: usize) -> (usize, usize) {
+    let left = parcels
+        .iter()
+        .filter(|(stream, seq, _)| (*stream, *seq) > last);
+    let clicks = left.clone().map(|(_, _, clicks)| *clicks).sum::<i64>();
+    (
+        usize::try_from(clicks).unwrap_or(0) + rest,
+        left.count() + usize::from(rest > 0),
+    )
 }
 
 /// The clicks of each ripe day, and all others.
@@ -105,12 +117,12 @@ fn by_day(
 pub(crate) struct StoredColumn {
     pub(crate) column: Column,
     pub(crate) counts: Vec<u8>,
-    /// Empty when it was not asked for.
-    pub(crate) data: Vec<u8>,
+    /// `None` when it was not asked for, or is past its retention.
+    pub(crate) data: Option<Vec<u8>>,
 }
 
 /// Columns per chunk in the ids of `chunk_columns`.
-const COLUMNS: i64 = 64;
+pub(crate) const COLUMNS: i64 = 64;
 
 impl From<Damaged> for StoreError {
     fn from(damaged: Damaged) -> Self {
@@ -169,6 +181,7 @@ macro_rules! insert_chunk {
         }
     }};
 }
+pub(crate) use insert_chunk;
 
 impl Store {
     /// Clicks and parcels in the tail of every workspace that has any.
@@ -185,21 +198,24 @@ impl Store {
     }
 
     /// Moves clicks of a workspace out of the tail into chunks, in one transaction: about `most` of them,
-    /// of those days for which `ripe` says so, given the day and its clicks. The others go back as one
-    /// parcel. Parcels leave the tail first, and what left is what is written.
+    /// of those days for which `ripe` says so, given the day and its clicks, out of parcels that begin
+    /// before `before`. The others go back as one parcel. Parcels leave the tail first, and what left is
+    /// what is written.
     pub(crate) async fn seal(
         &self,
         workspace: WorkspaceId,
         most: i64,
+        before: i64,
         ripe: impl Fn(i64, usize) -> bool + Send + Sync,
         now: Timestamp,
     ) -> Result<Sealed, StoreError> {
         let sealed = in_tx!(&self.db, |tx| {
             let keys: Vec<(i64, i64, i64)> = sqlx::query_as(
-                "SELECT stream, seq, click_count FROM tail WHERE workspace_id = $1 \
-                 ORDER BY stream, seq",
+                "SELECT stream, seq, click_count FROM tail \
+                 WHERE workspace_id = $1 AND first_at < $2 ORDER BY stream, seq",
             )
             .bind(workspace)
+            .bind(before)
             .fetch_all(&mut *tx)
             .await?;
             let Some((stream, seq)) = last_of(&keys, most) else {
@@ -207,18 +223,19 @@ impl Store {
             };
             let parcels: Vec<Vec<u8>> = sqlx::query_scalar(
                 "DELETE FROM tail WHERE workspace_id = $1 AND (stream, seq) <= ($2, $3) \
-                 RETURNING records",
+                 AND first_at < $4 RETURNING records",
             )
             .bind(workspace)
             .bind(stream)
             .bind(seq)
+            .bind(before)
             .fetch_all(&mut *tx)
             .await?;
             let (days, rest) = by_day(&parcels, &ripe)?;
             failpoint("seal.taken");
             let mut sealed = Sealed {
-                parcels: parcels.len(),
                 left: rest.clicks(),
+                tail: tail_after(&keys, (stream, seq), rest.clicks()),
                 ..Sealed::default()
             };
             for (day, batch) in days {
@@ -259,17 +276,6 @@ impl Store {
         Ok(heads)
     }
 
-    /// Whether a chunk counts still: no other has taken its place.
-    pub(crate) async fn is_chunk_in_place(&self, chunk: i64) -> Result<bool, StoreError> {
-        let found: i64 = with_db!(&self.db, |pool| {
-            sqlx::query_scalar("SELECT COUNT(*) FROM chunks WHERE id = $1 AND replaced_at IS NULL")
-                .bind(chunk)
-                .fetch_one(pool)
-                .await?
-        });
-        Ok(found > 0)
-    }
-
     /// Days of workspaces that have several chunks, with how many.
     pub(crate) async fn days_of_many_chunks(
         &self,
@@ -298,7 +304,8 @@ impl Store {
         let replaced = in_tx!(&self.db, |tx| {
             let mut query = QueryBuilder::new("UPDATE chunks SET replaced_at = ");
             query.push_bind(now);
-            query.push(" WHERE replaced_at IS NULL AND id IN ");
+            // What another node shrank meanwhile must not get its rows back.
+            query.push(" WHERE replaced_at IS NULL AND detail = TRUE AND id IN ");
             push_numbers!(query, old);
             let update = query.build().persistent(false);
             let replaced = update.execute(&mut *tx).await?.rows_affected();
@@ -375,11 +382,7 @@ impl Store {
                 let stored = StoredColumn {
                     column,
                     counts: row.try_get(1)?,
-                    data: if data {
-                        row.try_get::<Option<Vec<u8>>, _>(2)?.unwrap_or_default()
-                    } else {
-                        Vec::new()
-                    },
+                    data: if data { row.try_get(2)? } else { None },
                 };
                 match &mut of {
                     Some((chunk, columns)) if *chunk == id / COLUMNS => columns.push(stored),

@@ -252,6 +252,28 @@ impl Store {
         Ok(all)
     }
 
+    /// Whether a chunk counts still: no other has taken its place.
+    pub(crate) async fn is_chunk_in_place(&self, chunk: i64) -> Result<bool, StoreError> {
+        let found: i64 = with_db!(&self.db, |pool| {
+            sqlx::query_scalar("SELECT COUNT(*) FROM chunks WHERE id = $1 AND replaced_at IS NULL")
+                .bind(chunk)
+                .fetch_one(pool)
+                .await?
+        });
+        Ok(found > 0)
+    }
+
+    /// Whether a chunk has its rows still; `None` when it is gone.
+    pub(crate) async fn chunk_has_detail(&self, chunk: i64) -> Result<Option<bool>, StoreError> {
+        let detail = with_db!(&self.db, |pool| {
+            sqlx::query_scalar("SELECT detail FROM chunks WHERE id = $1")
+                .bind(chunk)
+                .fetch_optional(pool)
+                .await?
+        });
+        Ok(detail)
+    }
+
     /// Records that no longer decode.
     pub(crate) async fn dead_records(&self) -> Result<i64, StoreError> {
         let records = with_db!(&self.db, |pool| {

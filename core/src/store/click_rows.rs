@@ -50,6 +50,8 @@ impl Store {
                         }
                     }
                 }
+                // None of them are left when another node was faster.
+                parcels.retain(|parcel| parcel.clicks() > 0);
                 insert_parcels!(tx, parcels.into_iter().map(|parcel| (workspace, parcel)));
             });
         }

@@ -2,7 +2,7 @@
 
 use sqlx::{FromRow, QueryBuilder};
 
-use crate::model::{DomainId, LinkId, LinkState, Timestamp, UserId, WorkspaceId};
+use crate::model::{DomainId, LinkId, LinkState, Timestamp, UserId, VisitorEpoch, WorkspaceId};
 use crate::store::audit::{AuditEntry, record};
 use crate::store::idempotency::{RepeatableRequest, is_first};
 use crate::store::{Store, StoreError, in_tx, with_db};
@@ -10,12 +10,13 @@ use crate::store::{Store, StoreError, in_tx, with_db};
 macro_rules! select_links {
     ($rest:literal) => {
         concat!(
-            "SELECT l.id, l.workspace_id, l.domain_id, d.host, l.slug, l.target_url, l.title, ",
+            "SELECT l.id, l.workspace_id, w.visitor_epoch, l.domain_id, d.host, l.slug, l.target_url, l.title, ",
             "l.notes, l.state, CAST(l.redirect_status AS BIGINT) AS redirect_status, ",
             "l.forward_query, l.starts_at, l.expires_at, l.max_clicks, l.version, l.created_at, ",
             "l.updated_at, l.created_by, c.humans, c.last_clicked_at ",
             "FROM links l JOIN domains d ON d.id = l.domain_id ",
             "JOIN link_counters c ON c.link_id = l.id ",
+            "JOIN workspaces w ON w.id = l.workspace_id ",
             $rest
         )
     };
@@ -27,6 +28,9 @@ pub(super) use select_links;
 pub(crate) struct LinkRow {
     pub(crate) id: LinkId,
     pub(crate) workspace_id: WorkspaceId,
+    /// The workspace's choice.
+    #[serde(default)]
+    pub(crate) visitor_epoch: Option<VisitorEpoch>,
     pub(crate) domain_id: DomainId,
     pub(crate) host: String,
     pub(crate) slug: String,

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use crate::model::{InstanceRole, Timestamp, UserId, WorkspaceId};
+use crate::model::{Change, InstanceRole, Timestamp, UserId, VisitorEpoch, WorkspaceId};
 use crate::store::audit::{AuditEntry, record};
 use crate::store::standings::bump_revision;
 use crate::store::{Store, StoreError, in_tx, with_db};
@@ -12,6 +12,8 @@ use crate::store::{Store, StoreError, in_tx, with_db};
 pub(crate) struct WorkspaceRow {
     pub(crate) id: WorkspaceId,
     pub(crate) name: String,
+    pub(crate) retention_days: Option<i64>,
+    pub(crate) visitor_epoch: Option<VisitorEpoch>,
     pub(crate) created_at: Timestamp,
     /// `None` of somebody who is no member.
     pub(crate) role: Option<String>,
@@ -19,6 +21,15 @@ pub(crate) struct WorkspaceRow {
     pub(crate) permissions: Option<String>,
     /// The user's on the instance.
     pub(crate) instance_role: InstanceRole,
+}
+
+/// What a workspace becomes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WorkspaceSettings {
+    /// It keeps its name when `None`.
+    pub(crate) name: Option<String>,
+    pub(crate) retention_days: Change<i64>,
+    pub(crate) visitor_epoch: Change<VisitorEpoch>,
 }
 
 /// Why a workspace, or who is in it, was not changed.
@@ -38,7 +49,8 @@ pub(crate) enum Refusal {
 macro_rules! select_workspaces {
     ($rest:literal) => {
         concat!(
-            "SELECT w.id, w.name, w.created_at, m.role, r.permissions, u.role AS instance_role ",
+            "SELECT w.id, w.name, w.retention_days, w.visitor_epoch, w.created_at, ",
+            "m.role, r.permissions, u.role AS instance_role ",
             "FROM workspaces w JOIN users u ON u.id = $1 ",
             "LEFT JOIN memberships m ON m.workspace_id = w.id AND m.user_id = u.id ",
             "LEFT JOIN roles r ON r.name = m.role WHERE w.deleted_at IS NULL ",
@@ -150,26 +162,50 @@ impl Store {
     }
 
     /// Returns whether there is such a workspace.
-    pub(crate) async fn rename_workspace(
+    pub(crate) async fn update_workspace(
         &self,
         workspace: WorkspaceId,
-        name: &str,
+        settings: &WorkspaceSettings,
         entry: &AuditEntry<'_>,
     ) -> Result<bool, StoreError> {
         in_tx!(&self.db, |tx| {
-            let renamed =
-                sqlx::query("UPDATE workspaces SET name = $1 WHERE id = $2 AND deleted_at IS NULL")
-                    .bind(name)
-                    .bind(workspace)
-                    .execute(&mut *tx)
-                    .await?
-                    .rows_affected();
-            if renamed == 0 {
+            let updated = sqlx::query(
+                "UPDATE workspaces SET name = COALESCE($1, name), \
+                 retention_days = CASE WHEN $2 THEN $3 ELSE retention_days END, \
+                 visitor_epoch = CASE WHEN $4 THEN $5 ELSE visitor_epoch END \
+                 WHERE id = $6 AND deleted_at IS NULL",
+            )
+            .bind(&settings.name)
+            .bind(settings.retention_days != Change::Keep)
+            .bind(settings.retention_days.clone().apply(None))
+            .bind(settings.visitor_epoch != Change::Keep)
+            .bind(settings.visitor_epoch.clone().apply(None))
+            .bind(workspace)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+            if updated == 0 {
                 return Ok(false);
             }
             record!(tx, entry);
         });
         Ok(true)
+    }
+
+    /// What a workspace chose as its visitors' epoch; `None` when there is no such workspace.
+    pub(crate) async fn visitor_epoch_of(
+        &self,
+        workspace: WorkspaceId,
+    ) -> Result<Option<Option<VisitorEpoch>>, StoreError> {
+        let chosen = with_db!(&self.db, |pool| {
+            sqlx::query_scalar(
+                "SELECT visitor_epoch FROM workspaces WHERE id = $1 AND deleted_at IS NULL",
+            )
+            .bind(workspace)
+            .fetch_optional(pool)
+            .await?
+        });
+        Ok(chosen)
     }
 
     /// Deletes a workspace with all that gives entry to it, and retires its links.

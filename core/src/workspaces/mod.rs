@@ -7,6 +7,7 @@ mod departures;
 mod invitations;
 mod members;
 mod roles;
+mod settings;
 
 pub use departures::Legacy;
 pub use invitations::INVITATION_LIFETIME;
@@ -19,6 +20,7 @@ use crate::model::{
     built_in_role,
 };
 use crate::resolver::Resolver;
+use crate::sealer::Errands;
 use crate::store::audit::AuditEntry;
 use crate::store::workspaces::{Refusal, WorkspaceRow};
 use crate::store::{Store, StoreError};
@@ -34,6 +36,7 @@ const MAX_MEMBERS: i64 = 1_000;
 pub struct Workspaces {
     store: Store,
     resolver: Arc<Resolver>,
+    errands: Errands,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -90,12 +93,14 @@ impl Workspaces {
     pub(crate) fn new(
         store: Store,
         resolver: Arc<Resolver>,
+        errands: Errands,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         Self {
             store,
             resolver,
+            errands,
             clock,
             entropy,
         }
@@ -131,28 +136,6 @@ impl Workspaces {
     /// The workspace that the principal acts in.
     pub async fn get(&self, principal: &Principal) -> Result<Workspace, WorkspaceError> {
         self.seen(principal.workspace, principal).await
-    }
-
-    /// Renames the workspace that the principal acts in; without a name it stays as it is.
-    pub async fn update(
-        &self,
-        principal: &Principal,
-        actor: &Actor,
-        name: Option<&str>,
-    ) -> Result<Workspace, WorkspaceError> {
-        let id = principal.workspace;
-        let before = self.seen(id, principal).await?;
-        let Some(name) = name else {
-            return Ok(before);
-        };
-        let name = checked_name(name)?;
-        let mut entry = self.entry(actor, Some(id), "workspace.update");
-        entry.object = Some(id.to_string());
-        entry.details = serde_json::json!({ "name": [before.name, name] });
-        if !self.store.rename_workspace(id, name, &entry).await? {
-            return Err(WorkspaceError::NotFound);
-        }
-        self.seen(id, principal).await
     }
 
     /// Deletes a workspace: its links are gone from the next redirect on, its keys worth nothing.
@@ -228,6 +211,8 @@ fn shown(row: WorkspaceRow, principal: &Principal) -> Workspace {
         name: row.name,
         role: row.role,
         permissions,
+        retention_days: row.retention_days,
+        visitor_epoch: row.visitor_epoch,
         created_at: row.created_at,
     }
 }

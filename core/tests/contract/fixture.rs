@@ -319,6 +319,16 @@ pub(crate) fn all() -> AnalyticsQuery {
     }
 }
 
+/// Seals every click as soon as it can, in chunks that are merged when there are several.
+pub(crate) const AT_ONCE: Sealing = Sealing {
+    ripe_clicks: 1,
+    ripe_parcels: 1,
+    at_once: 64,
+    fewest: 1,
+    large_tail: 1,
+    largest_chunk: 256,
+};
+
 /// A person's browser at 192.0.2.1.
 pub(crate) fn person() -> RequestFacts<'static> {
     RequestFacts {

@@ -6,6 +6,7 @@
 mod accounts;
 mod analytics;
 mod clicks;
+mod deleted_clicks;
 mod fixture;
 mod invitations;
 mod jobs;
@@ -23,7 +24,9 @@ mod people;
 mod places;
 mod redirects;
 mod registration;
+mod retention;
 mod roles;
 mod stalled;
 mod verified;
+mod visitor_epochs;
 mod workspaces;

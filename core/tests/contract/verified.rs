@@ -9,8 +9,11 @@ use crate::fixture::{HOST, Installation, SMALL, all, builder, on_both_databases,
 
 on_both_databases![
     a_changed_byte_of_any_column_is_found_where_it_is,
+    a_column_that_is_missing_is_found,
     whatever_else_is_changed_about_chunks_is_found,
-    damage_of_the_tail_and_of_counters_is_found,
+    a_chunk_that_is_missing_is_found_by_the_counters,
+    damage_of_the_tail_is_found,
+    counters_that_are_off_and_a_tail_that_is_missing_are_found,
     clicks_go_down_into_rows_and_up_again_with_the_same_figures,
 ];
 
@@ -69,7 +72,9 @@ async fn tools(t: &Installation) -> Tools {
     tools.tools().await.unwrap()
 }
 
-const FIRST_CHUNK: &str = "(SELECT MIN(id) FROM chunks WHERE replaced_at IS NULL)";
+const FIRST_CHUNK: &str = "SELECT MIN(id) FROM chunks WHERE replaced_at IS NULL";
+const COLUMNS_OF_FIRST_CHUNK: &str = "SELECT COUNT(*) FROM chunk_columns WHERE id / 64 = \
+     (SELECT MIN(id) FROM chunks WHERE replaced_at IS NULL)";
 
 /// What `verify` finds is that one chunk, in these words.
 #[track_caller]
@@ -93,24 +98,20 @@ async fn a_changed_byte_of_any_column_is_found_where_it_is(t: Installation) {
     t.terse.close().await;
     let tools = tools(&t).await;
     assert_sound(&tools, "nothing").await;
-    let chunk = t
-        .number("SELECT MIN(id) FROM chunks WHERE replaced_at IS NULL")
-        .await;
+    let chunk = t.number(FIRST_CHUNK).await;
     let mut columns = 0;
     for id in chunk * 64..(chunk + 1) * 64 {
-        let there =
-            format!("SELECT CAST(COALESCE(MAX(id), 0) AS TEXT) FROM chunk_columns WHERE id = {id}");
-        if t.bytes(format!("SELECT CAST(({there}) AS {})", blob(&t)))
-            .await
-            == b"0"
-        {
+        let column = format!("FROM chunk_columns WHERE id = {id}");
+        let found = format!(
+            "SELECT CAST(CAST(COUNT(*) AS TEXT) AS {}) {column}",
+            blob(&t)
+        );
+        if t.bytes(found).await == b"0" {
             continue;
         }
         columns += 1;
         for part in ["counts", "data"] {
-            let stored = t
-                .bytes(format!("SELECT {part} FROM chunk_columns WHERE id = {id}"))
-                .await;
+            let stored = t.bytes(format!("SELECT {part} {column}")).await;
             let update = format!("UPDATE chunk_columns SET {part} = $1 WHERE id = {id}");
             for place in [0, stored.len() / 2, stored.len() - 1] {
                 let mut changed = stored.clone();
@@ -121,17 +122,28 @@ async fn a_changed_byte_of_any_column_is_found_where_it_is(t: Installation) {
             }
             t.sql_with(update, Some(&stored)).await;
         }
-        let away = format!("UPDATE chunk_columns SET id = -id WHERE id = {id}");
-        t.sql_with(away.clone(), None).await;
-        let report = tools.verify().await.unwrap();
-        assert_chunk(&report, chunk, "", &away);
-        t.sql_with(
-            format!("UPDATE chunk_columns SET id = -id WHERE id = -{id}"),
-            None,
-        )
-        .await;
     }
     assert!(columns > 20, "{columns}");
+    assert_sound(&tools, "put back").await;
+}
+
+async fn a_column_that_is_missing_is_found(t: Installation) {
+    let (t, _) = with_chunks_and_tail(t).await;
+    t.terse.close().await;
+    let tools = tools(&t).await;
+    let chunk = t.number(FIRST_CHUNK).await;
+    let missing = |id: i64| format!("UPDATE chunk_columns SET id = -id WHERE id = {id}");
+    let mut columns = 0;
+    for id in chunk * 64..(chunk + 1) * 64 {
+        t.sql_with(missing(id), None).await;
+        let report = tools.verify().await.unwrap();
+        if !report.is_consistent() {
+            columns += 1;
+            assert_chunk(&report, chunk, "", &missing(id));
+        }
+        t.sql_with(missing(-id), None).await;
+    }
+    assert_eq!(columns, t.number(COLUMNS_OF_FIRST_CHUNK).await);
     assert_sound(&tools, "put back").await;
 }
 
@@ -144,7 +156,7 @@ fn blob(t: &Installation) -> &'static str {
 }
 
 async fn whatever_else_is_changed_about_chunks_is_found(t: Installation) {
-    let (t, launch) = with_chunks_and_tail(t).await;
+    let (t, _) = with_chunks_and_tail(t).await;
     t.terse.close().await;
     let tools = tools(&t).await;
     let chunk = t
@@ -177,16 +189,14 @@ async fn whatever_else_is_changed_about_chunks_is_found(t: Installation) {
         assert_chunk(&tools.verify().await.unwrap(), chunk, words, both);
         t.sql_with(other("-", "+"), None).await;
     }
-    // The columns of one chunk, whole and sound, in the place of another's.
-    let exchange = format!(
-        "UPDATE chunk_columns SET counts = (SELECT o.counts FROM chunk_columns o WHERE o.id = chunk_columns.id + 64), \
-         data = (SELECT o.data FROM chunk_columns o WHERE o.id = chunk_columns.id + 64) \
-         WHERE id = {FIRST_CHUNK} * 64 + 5"
-    );
-    let kinds = format!("SELECT data FROM chunk_columns WHERE id = {chunk} * 64 + 5");
-    assert!(!t.bytes(kinds).await.is_empty());
     assert_sound(&tools, "put back").await;
-    let _ = exchange;
+}
+
+async fn a_chunk_that_is_missing_is_found_by_the_counters(t: Installation) {
+    let (t, launch) = with_chunks_and_tail(t).await;
+    t.terse.close().await;
+    let tools = tools(&t).await;
+    let chunk = t.number(FIRST_CHUNK).await;
     t.sql_with(format!("DELETE FROM chunks WHERE id = {chunk}"), None)
         .await;
     let report = tools.verify().await.unwrap();
@@ -210,33 +220,33 @@ async fn whatever_else_is_changed_about_chunks_is_found(t: Installation) {
     );
 }
 
-async fn damage_of_the_tail_and_of_counters_is_found(t: Installation) {
-    let (t, launch) = with_chunks_and_tail(t).await;
+/// What `verify` finds is the one parcel, in these words.
+async fn assert_parcel(t: &Installation, tools: &Tools, words: &str, done: &str) {
+    let report = tools.verify().await.unwrap();
+    let [damage] = &report.damaged[..] else {
+        panic!("{done}: {report:?}");
+    };
+    assert_eq!(
+        (damage.chunk, damage.workspace),
+        (None, t.workspace),
+        "{done}"
+    );
+    assert!(damage.what.contains("parcel"), "{done}: {damage:?}");
+    assert!(damage.what.contains(words), "{done}: {damage:?}");
+}
+
+async fn damage_of_the_tail_is_found(t: Installation) {
+    let (t, _) = with_chunks_and_tail(t).await;
     t.terse.close().await;
     let tools = tools(&t).await;
     assert_eq!(t.number("SELECT COUNT(*) FROM tail").await, 1);
-    let assert_parcel = async |words: &str, done: &str| {
-        let report = tools.verify().await.unwrap();
-        let [damage] = &report.damaged[..] else {
-            panic!("{done}: {report:?}");
-        };
-        assert_eq!(
-            (damage.chunk, damage.workspace),
-            (None, t.workspace),
-            "{done}"
-        );
-        assert!(
-            damage.what.contains("parcel") && damage.what.contains(words),
-            "{done}: {damage:?}"
-        );
-    };
     let records = t.bytes("SELECT records FROM tail".to_owned()).await;
     for place in 0..records.len() {
         let mut changed = records.clone();
         changed[place] ^= 1;
         t.sql_with("UPDATE tail SET records = $1".to_owned(), Some(&changed))
             .await;
-        assert_parcel("a checksum differs", "a byte").await;
+        assert_parcel(&t, &tools, "a checksum differs", "a byte").await;
     }
     t.sql_with("UPDATE tail SET records = $1".to_owned(), Some(&records))
         .await;
@@ -249,11 +259,17 @@ async fn damage_of_the_tail_and_of_counters_is_found(t: Installation) {
     ] {
         t.sql_with(format!("UPDATE tail SET {head} = {head} + 1"), None)
             .await;
-        assert_parcel(words, head).await;
+        assert_parcel(&t, &tools, words, head).await;
         t.sql_with(format!("UPDATE tail SET {head} = {head} - 1"), None)
             .await;
     }
     assert_sound(&tools, "put back").await;
+}
+
+async fn counters_that_are_off_and_a_tail_that_is_missing_are_found(t: Installation) {
+    let (t, launch) = with_chunks_and_tail(t).await;
+    t.terse.close().await;
+    let tools = tools(&t).await;
     for (slot, kind) in ["humans", "bots", "previews"].into_iter().enumerate() {
         t.sql_with(
             format!("UPDATE link_counters SET {kind} = {kind} + 1"),

@@ -1,6 +1,6 @@
 use terse_core::accounts::{AuthenticationError, NewApiKey};
 use terse_core::links::LinkError;
-use terse_core::model::NewLink;
+use terse_core::model::{NewLink, WorkspaceChanges};
 use terse_core::workspaces::WorkspaceError;
 use terse_core::{GoneReason, Resolution};
 
@@ -57,7 +57,9 @@ async fn a_workspace_is_renamed_and_bad_names_are_refused(t: Installation) {
     for name in ["", " ", "a\0b", "two\nlines", &"n".repeat(101)] {
         for refused in [
             workspaces.create(&home, &by(&home), name).await,
-            workspaces.update(&home, &by(&home), Some(name)).await,
+            workspaces
+                .update(&home, &by(&home), WorkspaceChanges::rename(name))
+                .await,
         ] {
             let Err(WorkspaceError::Refused(errors)) = refused else {
                 panic!("{name:?}: {refused:?}");
@@ -66,9 +68,13 @@ async fn a_workspace_is_renamed_and_bad_names_are_refused(t: Installation) {
         }
     }
     let longest = "ü".repeat(100);
-    let renamed = workspaces.update(&home, &by(&home), Some(&longest)).await;
+    let renamed = WorkspaceChanges::rename(&longest);
+    let renamed = workspaces.update(&home, &by(&home), renamed).await;
     assert_eq!(renamed.unwrap().name, longest);
-    let same = workspaces.update(&home, &by(&home), None).await.unwrap();
+    let same = workspaces
+        .update(&home, &by(&home), WorkspaceChanges::default())
+        .await
+        .unwrap();
     assert_eq!(same.name, longest);
     assert_eq!(workspaces.list(&home).await.unwrap().len(), 1);
     assert_eq!(
@@ -160,7 +166,7 @@ async fn a_deleted_workspace_is_nobodys_any_more(t: Installation) {
     for refused in [
         workspaces.delete(team.workspace, &by(&team)).await,
         workspaces
-            .update(&team, &by(&team), Some("Again"))
+            .update(&team, &by(&team), WorkspaceChanges::rename("Again"))
             .await
             .map(drop),
         cy.is_invited(&team, "viewer").await,

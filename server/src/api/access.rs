@@ -110,6 +110,7 @@ const OPERATIONS: &[(&str, &str, Need)] = &[
         AnyInWorkspace(&[LinksWrite, LinksBlock]),
     ),
     ("DELETE", "/links/:id", InWorkspace(LinksWrite)),
+    ("DELETE", "/links/:id/clicks", InWorkspace(LinksWrite)),
     ("GET", "/analytics/summary", InWorkspace(AnalyticsRead)),
     ("GET", "/analytics/timeseries", InWorkspace(AnalyticsRead)),
     ("GET", "/analytics/breakdown", InWorkspace(AnalyticsRead)),

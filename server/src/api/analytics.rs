@@ -21,10 +21,13 @@ pub struct AnalyticsApi;
 struct Summary {
     /// Of the kinds asked for: people only, unless `include` says more
     clicks: i64,
-    /// Distinct visitors among `clicks`; `null` when left out, or when their detail is gone
+    /// Distinct visitors among `clicks`; `null` when left out, or when some of the days are past the
+    /// workspace's `retention_days`. One who comes again counts once per month, or with a
+    /// `visitor_epoch` of `day` once per day: over several, this is their sum
     visitors: Nullable<i64>,
     bots: i64,
     previews: i64,
+    /// Of days past the workspace's `retention_days`, when the last click of whatever kind and link was
     last_clicked_at: Nullable<Time>,
     /// The period before, when it was asked for
     previous: Nullable<PreviousPeriod>,
@@ -41,6 +44,7 @@ struct PreviousPeriod {
     /// Exclusive
     to: Time,
     clicks: i64,
+    /// As in `Summary`
     visitors: Nullable<i64>,
     bots: i64,
     previews: i64,
@@ -61,6 +65,7 @@ struct Point {
     /// When the step begins, with the zone's offset
     start: String,
     clicks: i64,
+    /// As in `Summary`
     visitors: Nullable<i64>,
 }
 
@@ -82,6 +87,7 @@ struct BreakdownRow {
     /// As filters take it
     value: String,
     clicks: i64,
+    /// As in `Summary`
     visitors: Nullable<i64>,
     /// Of the total, from 0 to 1
     share: f64,

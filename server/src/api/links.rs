@@ -114,6 +114,13 @@ enum Deleted {
     Done,
 }
 
+#[derive(ApiResponse)]
+enum ClicksDeleted {
+    /// Deleted; clicks from now on are counted as ever
+    #[oai(status = 204)]
+    Done,
+}
+
 #[OpenApi(tag = "Tag::Links")]
 impl LinksApi {
     /// Make a link
@@ -254,6 +261,29 @@ impl LinksApi {
         let links = app.terse.links().by(caller.0.actor());
         links.delete(&caller.0.workspace, link_id(&id)?).await?;
         Ok(Deleted::Done)
+    }
+
+    /// Delete the clicks of a link
+    ///
+    /// Every click until now, for good: test clicks before a launch, or what somebody asks to be
+    /// forgotten. Of days past the workspace's `retention_days` only counts are left, which stay. With
+    /// `max_clicks`, the clicks of people that are deleted give their slots back. Asking again does no harm.
+    #[oai(
+        path = "/links/:id/clicks",
+        method = "delete",
+        operation_id = "delete_link_clicks"
+    )]
+    async fn delete_clicks(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Caller,
+        id: Path<String>,
+    ) -> Result<ClicksDeleted, Problem> {
+        let links = app.terse.links().by(caller.0.actor());
+        links
+            .delete_clicks(&caller.0.workspace, link_id(&id)?)
+            .await?;
+        Ok(ClicksDeleted::Done)
     }
 }
 

@@ -6,11 +6,12 @@ use poem::web::Data;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi};
-use terse_core::model::{Permission, Permissions, Workspace};
+use terse_core::model::{Permission, Permissions, Workspace, WorkspaceChanges};
 
 use crate::api::Tag;
 use crate::api::body::Body;
-use crate::api::schema::{Nullable, Time};
+use crate::api::params::change;
+use crate::api::schema::{Nullable, Optional, Time};
 use crate::api::security::Caller;
 use crate::app::App;
 use crate::problem::Problem;
@@ -31,6 +32,12 @@ struct NewWorkspaceBody {
 struct WorkspaceChangesBody {
     /// 1 to 100 characters
     name: Option<String>,
+    /// For how many days single clicks are kept, 1 to 36,500; `null`: for ever. Days that are older
+    /// shrink to their counts per link and dimension soon after, and for good
+    retention_days: Optional<i64>,
+    /// For how long a visitor counts as one: `month`, or `day`, which keeps less and makes visitors over
+    /// several days the sum of days; `null`: as this installation does
+    visitor_epoch: Optional<String>,
 }
 
 /// What links, keys and figures belong to
@@ -43,6 +50,11 @@ pub(super) struct WorkspaceBody {
     role: Nullable<String>,
     /// What the caller may do in it
     permissions: Vec<String>,
+    /// For how many days single clicks are kept; `null`: for ever. Of older days only counts per link
+    /// and dimension are left
+    retention_days: Nullable<i64>,
+    /// For how long a visitor counts as one: `month` or `day`; `null`: as this installation does
+    visitor_epoch: Nullable<String>,
     created_at: Time,
 }
 
@@ -122,7 +134,7 @@ impl WorkspacesApi {
         Ok(Json(workspace.into()))
     }
 
-    /// Rename a workspace
+    /// Change a workspace
     #[oai(
         path = "/workspaces/:id",
         method = "patch",
@@ -136,8 +148,13 @@ impl WorkspacesApi {
         body: Body<WorkspaceChangesBody>,
     ) -> Result<Json<WorkspaceBody>, Problem> {
         let workspaces = app.terse.workspaces();
+        let changes = WorkspaceChanges {
+            name: body.0.name,
+            retention_days: change(body.0.retention_days),
+            visitor_epoch: change(body.0.visitor_epoch),
+        };
         let changed = workspaces
-            .update(&caller.0, &caller.0.actor(), body.0.name.as_deref())
+            .update(&caller.0, &caller.0.actor(), changes)
             .await?;
         Ok(Json(changed.into()))
     }
@@ -181,6 +198,12 @@ impl From<Workspace> for WorkspaceBody {
             name: workspace.name,
             role: Nullable(workspace.role),
             permissions: names(workspace.permissions),
+            retention_days: Nullable(workspace.retention_days),
+            visitor_epoch: Nullable(
+                workspace
+                    .visitor_epoch
+                    .map(|epoch| epoch.as_str().to_owned()),
+            ),
             created_at: Time(workspace.created_at),
         }
     }

@@ -360,3 +360,29 @@ fn unreadable_times_of_a_change_are_told_with_all_else_that_is_refused_and_nothi
     let unknown = "/links/0000000000000";
     server.patch(unknown, &changes).problem(404);
 }
+
+#[test]
+fn the_clicks_of_a_link_are_deleted() {
+    let server = Server::shared();
+    let link = server.link("deleted-clicks", &json!({}));
+    server.visitor().get("/deleted-clicks").expect(302);
+    assert_eq!(server.totals(&link), [1, 0, 0]);
+    let path = format!("/links/{}", link["id"].as_str().unwrap());
+    for _ in 0..2 {
+        let deleted = server.delete(&format!("{path}/clicks")).expect(204);
+        assert!(deleted.body.is_empty());
+        assert_eq!(server.totals(&link), [0, 0, 0]);
+        let read = server.get(&path).expect(200).json();
+        assert_eq!(
+            (&read["clicks"], &read["last_clicked_at"]),
+            (&json!(0), &Value::Null)
+        );
+    }
+    server.visitor().get("/deleted-clicks").expect(302);
+    assert_eq!(server.totals(&link), [1, 0, 0]);
+    server
+        .get(&format!("{path}/clicks"))
+        .problem_code(405, "method_not_allowed");
+    let unknown = format!("/links/{}/clicks", crate::operations::UNKNOWN);
+    server.delete(&unknown).problem_code(404, "not_found");
+}

@@ -58,6 +58,39 @@ fn a_workspace_is_made_found_renamed_and_deleted() {
 }
 
 #[test]
+fn a_workspace_says_how_it_keeps_clicks_and_visitors() {
+    let server = Server::shared();
+    let ada = Person::new(&server);
+    let team = ada.founds("Team");
+    let told = |answer: Answer| {
+        let workspace = answer.expect(200).json();
+        (
+            workspace["retention_days"].clone(),
+            workspace["visitor_epoch"].clone(),
+        )
+    };
+    assert_eq!(told(ada.get(&team)), (Value::Null, Value::Null));
+    let both = json!({"retention_days": 30, "visitor_epoch": "day"});
+    assert_eq!(told(ada.patch(&team, &both)), (json!(30), json!("day")));
+    let neither = json!({"name": "Crew"});
+    assert_eq!(told(ada.patch(&team, &neither)), (json!(30), json!("day")));
+    let cleared = json!({"retention_days": null, "visitor_epoch": null});
+    assert_eq!(told(ada.patch(&team, &cleared)), (Value::Null, Value::Null));
+    for (field, value) in [
+        ("retention_days", json!(0)),
+        ("retention_days", json!(36_501)),
+        ("retention_days", json!(1.5)),
+        ("visitor_epoch", json!("week")),
+    ] {
+        let refused = ada.patch(&team, &json!({field: value}));
+        assert_eq!(refused.problem(422)["errors"][0]["field"], field);
+    }
+    let editor = ada.admits(&team, "editor");
+    editor.patch(&team, &both).problem_code(403, "forbidden");
+    assert_eq!(told(editor.get(&team)), (Value::Null, Value::Null));
+}
+
+#[test]
 fn a_member_comes_by_invitation_and_has_what_their_role_says_at_once() {
     let server = Server::shared();
     let ada = Person::new(&server);
