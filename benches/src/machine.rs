@@ -61,12 +61,27 @@ pub fn on_cores<R>(cores: &[usize], start: impl FnOnce() -> R) -> Result<R> {
 
 /// Anonymous memory of a process in bytes: what it has allocated, without mapped files.
 pub fn anonymous_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "RssAnon:")
+}
+
+/// The most memory that this process has had since the last [`forget_peak`], in bytes.
+pub fn peak_bytes() -> Result<u64> {
+    status_bytes(std::process::id(), "VmHWM:")
+}
+
+/// Begins to look for the most memory anew. Returns what this process has now, in bytes.
+pub fn forget_peak() -> Result<u64> {
+    fs::write("/proc/self/clear_refs", "5").context("resetting the peak of memory")?;
+    status_bytes(std::process::id(), "VmRSS:")
+}
+
+fn status_bytes(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib: u64 = status
         .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(|rest| rest.trim().strip_suffix(" kB"))
-        .context("no RssAnon in the process status")?
+        .with_context(|| format!("no {name} in the process status"))?
         .trim()
         .parse()?;
     Ok(kib * 1024)

@@ -24,6 +24,17 @@ pub fn rate() -> Result<Option<u64>> {
     asked("RATE")
 }
 
+/// How long a load goes on, where the bench has a duration of its own: `SECONDS`.
+pub fn seconds() -> Result<Option<u64>> {
+    asked("SECONDS")
+}
+
+/// How many clicks a data set has: `CLICKS`, by default ten million, or 200,000 for a short look.
+pub fn clicks() -> Result<u64> {
+    let default = if is_quick() { 200_000 } else { 10_000_000 };
+    Ok(number("CLICKS", default)?.max(1_000))
+}
+
 fn number(name: &str, default: u64) -> Result<u64> {
     Ok(asked(name)?.unwrap_or(default))
 }

@@ -54,21 +54,34 @@ impl Calendar {
 
     /// The index of the step that holds this moment of the period, in unix milliseconds.
     pub(super) fn step_at(&self, at: i64) -> usize {
-        self.starts
-            .partition_point(|start| *start <= at)
-            .saturating_sub(1)
+        let [first, .., last] = self.starts[..] else {
+            return 0;
+        };
+        // Steps are of about the same length: one is near where it would be if they all were.
+        let others = i64::try_from(self.starts.len() - 1).unwrap_or(i64::MAX);
+        let length = (last - first) / others;
+        let near = (at - first).max(0) / length.max(1);
+        let mut step = usize::try_from(near)
+            .unwrap_or(0)
+            .min(self.starts.len() - 1);
+        while step > 0 && self.starts[step] > at {
+            step -= 1;
+        }
+        while self.starts.get(step + 1).is_some_and(|start| *start <= at) {
+            step += 1;
+        }
+        step
+    }
+
+    /// How many steps there are.
+    pub(super) fn len(&self) -> usize {
+        self.starts.len()
     }
 
     /// The step that holds both moments, when it is one.
     pub(super) fn only_step(&self, first: i64, last: i64) -> Option<usize> {
         let step = self.step_at(first);
         (self.step_at(last) == step).then_some(step)
-    }
-
-    /// When a step begins, and when the next one does.
-    pub(super) fn bounds(&self, step: usize) -> std::ops::Range<i64> {
-        let start = self.starts.get(step).copied().unwrap_or(i64::MIN);
-        start..self.starts.get(step + 1).copied().unwrap_or(i64::MAX)
     }
 
     /// The first moments of all steps as text.
@@ -306,6 +319,24 @@ mod tests {
                 "2026-03-01T00:00:00Z"
             ]
         );
+    }
+
+    #[test]
+    fn every_moment_is_in_the_step_that_began_last() {
+        let (from, to) = (at("2025-12-30T12:00:00Z"), at("2026-12-02T12:00:00Z"));
+        for name in ["UTC", "America/New_York", "Australia/Lord_Howe"] {
+            for interval in ["hour", "day", "week", "month"] {
+                let zone = TimeZone::get(name).unwrap();
+                let calendar = Calendar::new(&zone, interval, from, to).unwrap();
+                for moment in (from.as_millis()..to.as_millis()).step_by(599_999) {
+                    let began = calendar.starts.partition_point(|start| *start <= moment);
+                    assert_eq!(calendar.step_at(moment), began.saturating_sub(1));
+                }
+                let first = calendar.starts[0];
+                assert_eq!(calendar.step_at(first), 0);
+                assert_eq!(calendar.step_at(first - 1), 0);
+            }
+        }
     }
 
     #[test]

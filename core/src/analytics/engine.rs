@@ -22,9 +22,14 @@ const AT_ONCE: usize = 8;
 /// How long one waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Rows, and chunks, that one statement reads at most.
-const ROWS_PER_READ: usize = 1 << 19;
+const ROWS_PER_READ: usize = 1 << 18;
 const CHUNKS_PER_READ: usize = 32;
 const COUNTS_PER_READ: usize = 256;
+/// Fewer than these, a statement costs more than it reads.
+const FEWEST_ROWS_PER_READ: usize = 1 << 14;
+const FEWEST_COUNTS_PER_READ: usize = 16;
+/// Reads for each thread, so that all of them end at about the same time.
+const READS_PER_THREAD: usize = 2;
 
 /// The clicks of a workspace in a period, as they were at one moment. Chunks do not change, and are
 /// readable for some minutes after others took their place: questions to one snapshot agree.
@@ -125,9 +130,10 @@ impl Engine {
         finish: impl FnOnce(Figures) -> T + Send + 'static,
     ) -> Result<T, ScanError> {
         let (of, at) = (Arc::clone(scan), Arc::clone(snapshot));
-        let plan = move |_: &Handle| Work::plan(&of, &at, figures).map(Arc::new);
+        let threads = self.scanners.threads();
+        let plan = move |_: &Handle| Work::plan(&of, &at, figures, threads).map(Arc::new);
         let work = self.scanners.run(plan).await??;
-        let jobs = work.reads.len().min(self.scanners.threads());
+        let jobs = work.reads.len().min(threads);
         let running: Vec<_> = (0..jobs)
             .map(|_| {
                 let (work, store) = (Arc::clone(&work), self.store.clone());
@@ -227,10 +233,35 @@ struct Read {
     visitors: bool,
 }
 
+/// How much one statement reads.
+#[derive(Clone, Copy)]
+struct Portion {
+    rows: usize,
+    counts: usize,
+}
+
+impl Portion {
+    /// So much that every thread has its share of a snapshot.
+    fn of(snapshot: &Snapshot, threads: usize) -> Self {
+        let shares = (threads * READS_PER_THREAD).max(1);
+        let rows: usize = snapshot.chunks.iter().map(ChunkHead::rows).sum();
+        Self {
+            rows: (rows / shares).clamp(FEWEST_ROWS_PER_READ, ROWS_PER_READ),
+            counts: (snapshot.chunks.len() / shares).clamp(FEWEST_COUNTS_PER_READ, COUNTS_PER_READ),
+        }
+    }
+}
+
 impl Work {
     /// Counts what needs no reading right away.
-    fn plan(scan: &Scan, snapshot: &Snapshot, empty: Figures) -> Result<Self, ScanError> {
+    fn plan(
+        scan: &Scan,
+        snapshot: &Snapshot,
+        empty: Figures,
+        threads: usize,
+    ) -> Result<Self, ScanError> {
         let mut figures = empty.clone();
+        let portion = Portion::of(snapshot, threads);
         scan.count_rows(&snapshot.tail, None, &mut figures)
             .map_err(StoreError::from)?;
         let mut reads: Vec<Read> = Vec::new();
@@ -257,25 +288,15 @@ impl Work {
                 Way::Rows(columns) => (columns, true),
                 Way::Lost => return Err(ScanError::DetailLost),
             };
-            let most = if rows {
-                CHUNKS_PER_READ
-            } else {
-                COUNTS_PER_READ
+            let read = Read {
+                chunks: vec![index],
+                columns,
+                rows,
+                visitors,
             };
             match reads.last_mut() {
-                Some(read)
-                    if (&read.columns, read.rows, read.visitors) == (&columns, rows, visitors)
-                        && read.chunks.len() < most
-                        && (!rows || read.size(snapshot) + chunk.rows() <= ROWS_PER_READ) =>
-                {
-                    read.chunks.push(index);
-                }
-                _ => reads.push(Read {
-                    chunks: vec![index],
-                    columns,
-                    rows,
-                    visitors,
-                }),
+                Some(last) if last.takes(&read, portion, snapshot) => last.chunks.push(index),
+                _ => reads.push(read),
             }
         }
         Ok(Self {
@@ -312,6 +333,18 @@ impl Work {
 }
 
 impl Read {
+    /// Whether another one, of a single chunk, may be part of this one.
+    fn takes(&self, other: &Self, portion: Portion, snapshot: &Snapshot) -> bool {
+        let fits = if self.rows {
+            self.chunks.len() < CHUNKS_PER_READ
+                && self.size(snapshot) + other.size(snapshot) <= portion.rows
+        } else {
+            self.chunks.len() < portion.counts
+        };
+        let what = |read: &Self| (read.rows, read.visitors);
+        fits && what(self) == what(other) && self.columns == other.columns
+    }
+
     fn size(&self, snapshot: &Snapshot) -> usize {
         self.chunks
             .iter()

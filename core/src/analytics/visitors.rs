@@ -42,8 +42,14 @@ impl Visitors {
     }
 
     /// Adds all visitors of another set.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        match other {
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        // The larger one stays: usually one of them is empty.
+        if let (Self::Exact(mine), Self::Exact(theirs)) = (&*self, &other)
+            && mine.len < theirs.len
+        {
+            std::mem::swap(self, &mut other);
+        }
+        match &other {
             Self::Exact(table) => table.hashes().for_each(|hash| self.insert(hash)),
             Self::Estimated(theirs) => {
                 self.estimate_from_now_on();
@@ -242,9 +248,9 @@ mod tests {
             };
             let (mut left, mut right) = (set_of(&hashes[..cut]), set_of(&hashes[cut..]));
             let whole = set_of(&hashes).count();
-            let swapped = { let mut right = right.clone(); right.merge(&left); right.count() };
-            left.merge(&right);
-            right.merge(&left);
+            let swapped = { let mut right = right.clone(); right.merge(left.clone()); right.count() };
+            left.merge(right.clone());
+            right.merge(left.clone());
             prop_assert_eq!((left.count(), right.count(), swapped), (whole, whole, whole));
             if hashes.len() <= EXACT {
                 let distinct: HashSet<_> = hashes.iter().map(|hash| (*hash).max(1)).collect();

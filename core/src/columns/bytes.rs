@@ -155,11 +155,14 @@ pub(super) fn unpack(packed: &[u8], bits: u32, rows: usize) -> Result<Vec<u8>, D
     if packed.len() != rows.div_ceil(per_byte) {
         return Err(Damaged("a column has another length"));
     }
-    let mask = u8::MAX >> (8 - bits);
     let mut codes = Vec::with_capacity(packed.len() * per_byte);
+    // Whole bytes at a time: the kind of every row that is looked at comes this way.
     for byte in packed {
-        let shifts = (0..8).step_by(bits as usize);
-        codes.extend(shifts.map(|shift: u32| byte >> shift & mask));
+        match bits {
+            2 => codes.extend([byte & 3, byte >> 2 & 3, byte >> 4 & 3, byte >> 6]),
+            4 => codes.extend([byte & 15, byte >> 4]),
+            _ => codes.push(*byte),
+        }
     }
     codes.truncate(rows);
     Ok(codes)
@@ -230,6 +233,13 @@ fn unpack_block(block: &[u8], width: u32, count: usize, numbers: &mut Vec<u64>) 
     for index in 0..count {
         let bit = index * width as usize;
         let left = &block[bit / 8..];
+        // Almost always: one load holds the number, wherever in its first byte it begins.
+        if width <= u64::BITS - 8
+            && let Some(bytes) = left.first_chunk::<8>()
+        {
+            numbers.push(u64::from_le_bytes(*bytes) >> (bit % 8) & mask);
+            continue;
+        }
         let word = if let Some(bytes) = left.first_chunk::<16>() {
             u128::from_le_bytes(*bytes)
         } else {

@@ -203,18 +203,25 @@ pub(crate) fn decode_link_counts(blob: &[u8]) -> Result<LinkCounts, Damaged> {
 
 /// Reads `counts` of a column of texts.
 pub(crate) fn decode_value_counts(blob: &[u8]) -> Result<ValueCounts, Damaged> {
+    let mut values = Vec::new();
+    each_value_count(blob, |value, counts| values.push((value.into(), counts)))?;
+    Ok(values)
+}
+
+/// Hands over what `counts` of a column of texts say of each value, in the order of the dictionary.
+pub(crate) fn each_value_count(
+    blob: &[u8],
+    mut each: impl FnMut(&str, KindCounts),
+) -> Result<(), Damaged> {
     let payload = open(blob)?;
     let mut reader = Reader::new(&payload);
-    let values = (0..reader.count()?)
-        .map(|_| {
-            let len = reader.count()?;
-            let value = std::str::from_utf8(reader.bytes(len)?)
-                .map_err(|_| Damaged("a text is no UTF-8"))?;
-            Ok((value.into(), read_counts(&mut reader)?))
-        })
-        .collect::<Result<_, Damaged>>()?;
-    reader.end()?;
-    Ok(values)
+    for _ in 0..reader.count()? {
+        let len = reader.count()?;
+        let value =
+            std::str::from_utf8(reader.bytes(len)?).map_err(|_| Damaged("a text is no UTF-8"))?;
+        each(value, read_counts(&mut reader)?);
+    }
+    reader.end()
 }
 
 fn read_counts(reader: &mut Reader<'_>) -> Result<KindCounts, Damaged> {
@@ -240,8 +247,8 @@ pub(crate) fn decode_batch<'a>(
             Column::Link => batch.runs = read_runs(&decode_link_counts(counts)?, rows)?,
             Column::Visitor => batch.visitors = read_hashes(&open(data)?, rows)?,
             Column::Text(text) => {
-                let values = decode_value_counts(counts)?;
-                let values = values.into_iter().map(|(value, _)| value).collect();
+                let mut values = Vec::new();
+                each_value_count(counts, |value, _| values.push(value.into()))?;
                 batch.texts[text.index()] = Some(read_codes(values, &open(data)?, rows)?);
             }
             Column::At => batch.at = read_steps(&open(data)?, rows)?,
@@ -302,19 +309,26 @@ fn read_codes(values: Vec<Box<str>>, payload: &[u8], rows: usize) -> Result<Code
         }
         few => Codes::Bytes(unpack(payload, few, rows)?),
     };
+    // Folds, which become a few instructions per vector; `max` compares one by one.
     let (len, largest) = match &codes {
         Codes::Same => (rows, 0),
         Codes::Bytes(codes) => (
             codes.len(),
-            codes.iter().copied().max().map_or(0, usize::from),
+            codes
+                .iter()
+                .fold(0, |most: u8, code| most.max(*code))
+                .into(),
         ),
         Codes::Words(codes) => (
             codes.len(),
-            codes.iter().copied().max().map_or(0, usize::from),
+            codes
+                .iter()
+                .fold(0, |most: u16, code| most.max(*code))
+                .into(),
         ),
         Codes::Longs(codes) => (
             codes.len(),
-            codes.iter().copied().max().unwrap_or(0) as usize,
+            codes.iter().fold(0, |most: u32, code| most.max(*code)) as usize,
         ),
     };
     if len != rows || (rows > 0 && largest >= values.len()) {

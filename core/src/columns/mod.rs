@@ -19,7 +19,7 @@ pub(crate) use build::{BatchBuilder, Row, merge};
 pub(crate) use check::{counts_agree, intact, kinds_of_batch};
 pub(crate) use counts::{KindCounts, LinkCounts, ValueCounts};
 pub(crate) use encoding::{
-    EncodedChunk, decode_batch, decode_link_counts, decode_value_counts, encode,
+    EncodedChunk, decode_batch, decode_link_counts, decode_value_counts, each_value_count, encode,
 };
 
 pub(crate) use parcel::{Parcel, open_parcel};

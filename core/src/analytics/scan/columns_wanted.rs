@@ -1,7 +1,7 @@
 //! How a question is answered for one chunk: out of what is known of it, or by looking at its rows.
 
-use crate::analytics::scan::{Figures, Grouping, Key, Scan, shown};
-use crate::columns::{Column, Damaged, KindCounts, Text, decode_link_counts, decode_value_counts};
+use crate::analytics::scan::{Figures, Grouping, Key, Scan, TextFilter, shown};
+use crate::columns::{Column, Damaged, KindCounts, Text, decode_link_counts, each_value_count};
 use crate::store::chunks::ChunkHead;
 
 /// What has to be read of a chunk.
@@ -98,7 +98,8 @@ impl Scan {
 
     /// Counts a chunk by its head alone.
     pub(in crate::analytics) fn count_head(&self, chunk: &ChunkHead, figures: &mut Figures) {
-        self.count_keys(chunk.kinds(), self.keys_of_chunk(chunk), figures);
+        let key = self.key_of_chunk(chunk).into_iter().collect();
+        self.count_keys(chunk.kinds(), key, figures);
     }
 
     /// Counts a chunk by the counts of one column.
@@ -110,29 +111,28 @@ impl Scan {
         figures: &mut Figures,
     ) -> Result<(), Damaged> {
         match column {
-            Column::Text(text) => {
-                for (value, counts) in decode_value_counts(counts)? {
-                    if self
-                        .filters
-                        .iter()
-                        .all(|filter| filter.text != text || filter.allows(&value))
-                    {
-                        let keys = match &self.grouping {
-                            Grouping::Values(dimension, _) => {
-                                vec![Key::Text(shown(*dimension, &value).into())]
-                            }
-                            _ => self.keys_of_chunk(chunk),
-                        };
-                        self.count_keys(counts, keys, figures);
-                    }
+            Column::Text(text) => each_value_count(counts, |value, counts| {
+                let allows = |filter: &TextFilter| filter.text != text || filter.allows(value);
+                if !self.filters.iter().all(allows) {
+                    return;
                 }
-            }
+                figures.kinds.add(counts);
+                let clicks = counts.of(self.kinds);
+                let cell = match &self.grouping {
+                    _ if clicks == 0 => None,
+                    Grouping::Values(dimension, _) => figures.cell_of(shown(*dimension, value)),
+                    _ => self.key_of_chunk(chunk).and_then(|key| figures.cell(key)),
+                };
+                if let Some(cell) = cell {
+                    figures.cell_mut(cell).clicks += clicks;
+                }
+            })?,
             _ => {
                 for (link, counts) in decode_link_counts(counts)? {
                     if self.takes_link(link) {
                         let keys = self
                             .keys_of_link(link)
-                            .unwrap_or_else(|| self.keys_of_chunk(chunk));
+                            .unwrap_or_else(|| self.key_of_chunk(chunk).into_iter().collect());
                         self.count_keys(counts, keys, figures);
                     }
                 }
@@ -154,16 +154,14 @@ impl Scan {
         }
     }
 
-    /// The keys of every click of a chunk, where they are all the same.
-    fn keys_of_chunk(&self, chunk: &ChunkHead) -> Vec<Key> {
+    /// The key of every click of a chunk, where they all have the same.
+    fn key_of_chunk(&self, chunk: &ChunkHead) -> Option<Key> {
         match &self.grouping {
-            Grouping::All => vec![Key::Number(0)],
+            Grouping::All => Some(Key::Number(0)),
             Grouping::Steps(calendar) => calendar
                 .only_step(chunk.first_at, chunk.last_at)
-                .map(|step| Key::Number(step.cast_signed() as i64))
-                .into_iter()
-                .collect(),
-            _ => Vec::new(),
+                .map(|step| Key::Number(step.cast_signed() as i64)),
+            _ => None,
         }
     }
 

@@ -26,7 +26,8 @@ pub(in crate::analytics) struct Figures {
     /// Clicks of every kind that the filters select.
     pub(in crate::analytics) kinds: KindCounts,
     cells: Vec<Cell>,
-    index: HashMap<Key, usize>,
+    texts: HashMap<Box<str>, usize>,
+    numbers: HashMap<i64, usize>,
     /// Whether only the cells that are there already count.
     closed: bool,
     /// Chunks with counted clicks, as indexes into the snapshot.
@@ -66,13 +67,33 @@ impl Figures {
 
     /// The place of a key's cell; `None` when it does not count.
     pub(super) fn cell(&mut self, key: Key) -> Option<usize> {
-        if let Some(place) = self.index.get(&key) {
-            return Some(*place);
+        match key {
+            Key::Text(text) => self.cell_of(&text),
+            Key::Number(number) => {
+                let known = self.numbers.get(&number).copied();
+                known.or_else(|| {
+                    let place = self.new_cell()?;
+                    self.numbers.insert(number, place);
+                    Some(place)
+                })
+            }
         }
+    }
+
+    /// The place of a text's cell; `None` when it does not count.
+    pub(super) fn cell_of(&mut self, text: &str) -> Option<usize> {
+        let known = self.texts.get(text).copied();
+        known.or_else(|| {
+            let place = self.new_cell()?;
+            self.texts.insert(text.into(), place);
+            Some(place)
+        })
+    }
+
+    fn new_cell(&mut self) -> Option<usize> {
         if self.closed {
             return None;
         }
-        self.index.insert(key, self.cells.len());
         self.cells.push(Cell::default());
         Some(self.cells.len() - 1)
     }
@@ -83,27 +104,26 @@ impl Figures {
 
     /// The keys that have clicks, with how many; the most first, and no more than `limit`.
     pub(in crate::analytics) fn top(&self, limit: usize) -> Vec<(Key, u64)> {
-        let cells = self
-            .index
-            .iter()
-            .map(|(key, place)| (key, self.cells[*place].clicks));
-        let mut top: Vec<_> = cells.filter(|(_, clicks)| *clicks > 0).collect();
+        let clicks = |place: &usize| self.cells[*place].clicks;
+        let texts = self.texts.iter();
+        let numbers = self.numbers.iter();
+        let mut top: Vec<_> = texts
+            .map(|(text, place)| (Key::Text(text.clone()), clicks(place)))
+            .chain(numbers.map(|(number, place)| (Key::Number(*number), clicks(place))))
+            .filter(|(_, clicks)| *clicks > 0)
+            .collect();
         top.sort_unstable_by(|(a, a_clicks), (b, b_clicks)| {
             b_clicks.cmp(a_clicks).then_with(|| a.cmp(b))
         });
         top.truncate(limit);
-        top.into_iter()
-            .map(|(key, clicks)| (key.clone(), clicks))
-            .collect()
+        top
     }
 
     /// The figures as numbers.
     pub(in crate::analytics) fn count(self) -> Counted {
         let count = |cell: &Cell| (cell.clicks, cell.visitors.count());
-        let cells = self
-            .index
-            .into_iter()
-            .map(|(key, place)| (key, count(&self.cells[place])));
+        let cells =
+            keys(self.texts, self.numbers).map(|(key, place)| (key, count(&self.cells[place])));
         Counted {
             kinds: self.kinds,
             in_cells: self.cells.iter().map(|cell| cell.clicks).sum(),
@@ -119,15 +139,27 @@ impl Figures {
         self.matched.extend(other.matched);
         self.visitors_lost |= other.visitors_lost;
         let mut cells: Vec<_> = other.cells.into_iter().map(Some).collect();
-        for (key, place) in other.index {
+        for (key, place) in keys(other.texts, other.numbers) {
             let Some(theirs) = cells[place].take() else {
                 continue;
             };
             if let Some(mine) = self.cell(key) {
                 let mine = &mut self.cells[mine];
                 mine.clicks += theirs.clicks;
-                mine.visitors.merge(&theirs.visitors);
+                mine.visitors.merge(theirs.visitors);
             }
         }
     }
+}
+
+/// Every key with the place of its cell.
+fn keys(
+    texts: HashMap<Box<str>, usize>,
+    numbers: HashMap<i64, usize>,
+) -> impl Iterator<Item = (Key, usize)> {
+    let texts = texts.into_iter();
+    let numbers = numbers.into_iter();
+    texts
+        .map(|(text, place)| (Key::Text(text), place))
+        .chain(numbers.map(|(number, place)| (Key::Number(number), place)))
 }

@@ -85,7 +85,7 @@ impl Scan {
                 let cells: Vec<_> = text
                     .values
                     .iter()
-                    .map(|value| figures.cell(Key::Text(shown(*dimension, value).into())))
+                    .map(|value| figures.cell_of(shown(*dimension, value)))
                     .collect();
                 self.count_codes(batch, &selected, &text.codes, &cells, figures);
             }
@@ -238,18 +238,12 @@ impl Scan {
         calendar: &Calendar,
         figures: &mut Figures,
     ) {
-        let mut last: Option<(Range<i64>, Option<usize>)> = None;
+        // The rows of a link are in the order of time, and the next link begins anew: steps come and go.
+        let mut cells: Vec<Option<Option<usize>>> = vec![None; calendar.len().max(1)];
         selected.each(|row| {
-            let at = batch.at[row];
-            let cell = match &last {
-                Some((step, cell)) if step.contains(&at) => *cell,
-                _ => {
-                    let step = calendar.step_at(at);
-                    let cell = figures.cell(Key::Number(step.cast_signed() as i64));
-                    last = Some((calendar.bounds(step), cell));
-                    cell
-                }
-            };
+            let step = calendar.step_at(batch.at[row]);
+            let cell = *cells[step]
+                .get_or_insert_with(|| figures.cell(Key::Number(step.cast_signed() as i64)));
             if let Some(cell) = cell {
                 let cell = figures.cell_mut(cell);
                 cell.clicks += 1;
