@@ -33,6 +33,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(2);
 const FOLD_PATIENCE: Duration = Duration::from_secs(30);
 const LAST_FOLD_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two sealings others get the write lock, for as long as a sealing takes.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 const RECHECK_CURSORS_EVERY: Duration = Duration::from_mins(1);
 const CHORES_EVERY: Duration = Duration::from_secs(5);
@@ -299,8 +301,18 @@ impl Folder {
         if full && !self.sealer.is_pressing() {
             return Ok(true);
         }
+        let begun = Instant::now();
         let seal = self.sealer.step(&self.store, self.clock.now());
-        Ok(within(FOLD_PATIENCE, Box::pin(seal)).await? || full)
+        let sealed = within(FOLD_PATIENCE, Box::pin(seal)).await?;
+        if sealed && !full {
+            // SQLite has one write lock, and whoever waits for it looks now and then only.
+            let pause = begun.elapsed().min(LONGEST_PAUSE);
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        Ok(sealed || full)
     }
 
     /// Folds one batch. Returns whether more may wait.

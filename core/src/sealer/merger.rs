@@ -26,6 +26,7 @@ const PURGE_AT_ONCE: i64 = 16;
 /// Days that ended since, and chunks of other nodes.
 const LOOK_EVERY: Duration = Duration::from_mins(10);
 const KEEP_RETENTION_EVERY: Duration = Duration::from_hours(1);
+const BREATH: Duration = Duration::from_millis(5);
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Tells the merger which days have new chunks.
@@ -264,6 +265,8 @@ pub(crate) async fn merge_day(
         if replaced.await? {
             merged_chunks += together.len();
         }
+        // Others get the write lock before the next one.
+        tokio::time::sleep(BREATH).await;
     }
 }
 

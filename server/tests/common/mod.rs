@@ -222,6 +222,17 @@ impl Node {
         answer.status().as_u16()
     }
 
+    /// Deletes the clicks of the only link. `None` when no answer came.
+    pub(crate) fn delete_clicks(&self) -> Option<u16> {
+        let token = self.token();
+        let request = client().get(self.url("/api/v1/links")).bearer_auth(&token);
+        let links: serde_json::Value = request.send().unwrap().json().unwrap();
+        let id = links["items"][0]["id"].as_str().unwrap();
+        let url = self.url(&format!("/api/v1/links/{id}/clicks"));
+        let answer = client().delete(url).bearer_auth(&token).send();
+        answer.ok().map(|answer| answer.status().as_u16())
+    }
+
     /// The status of a question that the database must answer.
     pub(crate) fn list_links(&self) -> u16 {
         let token = std::fs::read_to_string(self.dir.path().join("token")).unwrap();
