@@ -62,6 +62,7 @@ pub use redirect::{GoneReason, Preview, Redirect, Resolution, ResolveError};
 pub use sealer::{RetentionReport, Sealing};
 pub use site::PublicUrlError;
 
+pub use store::StorageReport;
 pub use store::{DatabaseUrl, DatabaseUrlError, MigrationState, MigrationStatus, StoreError};
 pub use terse::{NotReady, OpenError, Status, Terse, TerseBuilder, Tools};
 pub use verify::{Damage, Difference, VerifyReport};

@@ -24,7 +24,7 @@ use crate::sealer::{
 };
 use crate::site::{PublicUrlError, Site};
 use crate::spool::{Durability, Spool, SpoolError, SpoolOptions, SpoolStatus};
-use crate::store::{DatabaseUrl, MigrationStatus, PoolPurpose, Store, StoreError};
+use crate::store::{DatabaseUrl, MigrationStatus, PoolPurpose, StorageReport, Store, StoreError};
 use crate::verify::{VerifyReport, verify};
 use crate::visitor_salts::VisitorSalts;
 use crate::workspaces::Workspaces;
@@ -618,6 +618,11 @@ impl Tools {
     /// Compares every link's clicks with its counters.
     pub async fn verify(&self) -> Result<VerifyReport, StoreError> {
         verify(&self.store).await
+    }
+
+    /// How clicks are stored, and how much room they take.
+    pub async fn storage(&self) -> Result<StorageReport, StoreError> {
+        self.store.storage().await
     }
 
     /// Accepts the gaps that were found in this stream (32 hexadecimal digits); the running server

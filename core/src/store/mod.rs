@@ -28,6 +28,7 @@ pub(crate) mod roles;
 pub(crate) mod salts;
 pub(crate) mod sessions;
 pub(crate) mod standings;
+mod storage;
 pub(crate) mod streams;
 pub(crate) mod workspaces;
 
@@ -38,3 +39,4 @@ pub use database::{DatabaseUrl, DatabaseUrlError};
 pub use error::StoreError;
 pub(crate) use link_list::like_pattern;
 pub use migrate::{MigrationState, MigrationStatus};
+pub use storage::StorageReport;

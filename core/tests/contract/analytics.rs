@@ -11,6 +11,7 @@ on_both_databases![
     a_timeseries_has_every_step_and_sums_to_the_summary,
     bad_questions_are_refused_by_name,
     foreign_links_do_not_exist,
+    what_clicks_take_of_the_disk_is_told,
 ];
 
 async fn click(t: &Installation, path: &str, facts: &RequestFacts<'_>) {
@@ -241,4 +242,14 @@ async fn foreign_links_do_not_exist(t: Installation) {
         .await
         .unwrap();
     assert_eq!(all.clicks, 0);
+}
+
+async fn what_clicks_take_of_the_disk_is_told(t: Installation) {
+    with_clicks(&t).await;
+    let tools = terse_core::Terse::builder().database(t.database.clone());
+    let tools = tools.tools().await.unwrap();
+    let report = tools.storage().await.unwrap();
+    assert_eq!((report.tail_clicks, report.sealed_clicks), (5, 0));
+    assert!(report.bytes > 0);
+    tools.close().await;
 }
