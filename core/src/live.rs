@@ -110,7 +110,12 @@ impl Heard {
     pub(crate) fn hear(&mut self, (at, stream, seq): (Timestamp, i64, i64)) -> bool {
         let is_news = self.is_news((at, stream, seq));
         if is_news {
-            self.streams.insert(stream, (seq, at));
+            // Clocks step back: what was told at the latest time must not be forgotten before it is old.
+            let latest = self
+                .streams
+                .get(&stream)
+                .map_or(at, |(_, last)| at.max(*last));
+            self.streams.insert(stream, (seq, latest));
         }
         is_news
     }

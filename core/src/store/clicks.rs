@@ -296,6 +296,9 @@ impl Store {
         };
         let (at, link) = (click.at, click.link);
         in_tx!(&self.db, |tx| {
+            // Streams before counters, as everywhere: nobody waits in a circle. Without a free slot the
+            // number is given back.
+            number_click!(tx, clicks, stream, now);
             let taken = sqlx::query(
                 "UPDATE link_counters SET humans = humans + 1, last_clicked_at = $1 \
                  WHERE link_id = $2 AND humans < (SELECT COALESCE(l.max_clicks, $3) FROM links l \
@@ -310,7 +313,6 @@ impl Store {
             if taken == 0 {
                 return Ok(false);
             }
-            number_click!(tx, clicks, stream, now);
             insert_parcels!(tx, parcels([(&clicks, stream)]));
         });
         Ok(true)
