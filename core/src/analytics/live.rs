@@ -107,7 +107,8 @@ impl Live {
             }
             match self.news.recv().await {
                 Ok(News::Folded(clicks)) => {
-                    if self.links_read.elapsed() >= LOOK_AT_LINKS_EVERY {
+                    let asks_for_some = !self.question.condition.is_empty();
+                    if asks_for_some && self.links_read.elapsed() >= LOOK_AT_LINKS_EVERY {
                         // Read again in full: this piece of news is gone when the waiting is given up.
                         self.read_at = Some(Instant::now());
                         self.look_at_links().await?;
@@ -147,6 +148,8 @@ impl Live {
 
     /// Reads what was counted since, and takes what is new of it.
     async fn catch_up(&mut self) -> Result<(), AnalyticsError> {
+        let catching_up = Arc::clone(&self.analytics.catching_up);
+        let _turn = catching_up.acquire_owned().await;
         let mut question = self.question.clone();
         question.from = self.heard.start();
         // What was heard is noted of all clicks of the workspace.

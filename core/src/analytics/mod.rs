@@ -17,6 +17,8 @@ mod visitors;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::capture::Capture;
 use crate::live::LiveHub;
 use crate::model::{Clock, Dimension, FieldError, LinkId, Timestamp, WorkspaceId};
@@ -38,6 +40,7 @@ pub const MAX_POINTS: usize = 10_000;
 /// Most rows of one breakdown.
 pub const MAX_ROWS: i64 = 1_000;
 const DEFAULT_ROWS: i64 = 10;
+const CATCHING_UP: usize = 4;
 /// A chunk may be deleted while a question reads it; three times in a row it is not by chance.
 const ATTEMPTS: usize = 3;
 
@@ -63,6 +66,8 @@ pub struct Analytics {
     engine: Engine,
     capture: Arc<Capture>,
     hub: LiveHub,
+    /// Listeners that read what they missed, a few at a time.
+    catching_up: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
 }
 
@@ -106,6 +111,7 @@ impl Analytics {
             engine: Engine::new(scanning, tokio::runtime::Handle::current()),
             capture,
             hub,
+            catching_up: Arc::new(Semaphore::new(CATCHING_UP)),
             clock,
         }
     }

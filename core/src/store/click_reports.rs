@@ -39,7 +39,7 @@ impl<T> Terms<T> {
 }
 
 impl LinkCondition {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.links.is_empty() && self.tags.is_empty() && self.hosts.is_empty()
     }
 }

@@ -74,29 +74,33 @@ impl Listener {
             self.has_begun = true;
             return Ok(Some((BEGINNING.into(), self)));
         }
-        loop {
-            let text = tokio::select! {
-                biased;
-                () = self.app.stopping.cancelled() => return Ok(None),
-                _ = self.checks.tick() => {
-                    if self.caller.is_still_let_in(&self.app).await.is_err() {
-                        return Ok(None);
+        let text = {
+            // Waiting goes on across checks: what it reads meanwhile must not begin anew each second.
+            let next = self.live.next();
+            tokio::pin!(next);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = self.app.stopping.cancelled() => return Ok(None),
+                    _ = self.checks.tick() => {
+                        if self.caller.is_still_let_in(&self.app).await.is_err() {
+                            return Ok(None);
+                        }
                     }
-                    continue;
+                    happened = &mut next => match happened {
+                        Ok(happened) => break event(happened)?.into(),
+                        Err(error) => {
+                            let error = &error as &dyn std::error::Error;
+                            tracing::warn!(error, "a stream of clicks ended early");
+                            return Ok(None);
+                        }
+                    },
+                    _ = self.heartbeats.tick() => break Bytes::from_static(HEARTBEAT.as_bytes()),
                 }
-                happened = self.live.next() => match happened {
-                    Ok(happened) => event(happened)?.into(),
-                    Err(error) => {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "a stream of clicks ended early");
-                        return Ok(None);
-                    }
-                },
-                _ = self.heartbeats.tick() => Bytes::from_static(HEARTBEAT.as_bytes()),
-            };
-            self.heartbeats.reset();
-            return Ok(Some((text, self)));
-        }
+            }
+        };
+        self.heartbeats.reset();
+        Ok(Some((text, self)))
     }
 }
 
