@@ -4,10 +4,10 @@
 //! `cargo bench -p terse-benches --bench analytics -- [storage] [questions] [growth] [visitors] [export]
 //! [beside]`; everything when nothing is named. From the environment: `CLICKS` of the data set
 //! (10,000,000), `RATE` of redirects per second beside questions (5,000), `SECONDS` of each load (10),
-//! `QUICK=1` for a short look, and `TERSE_TEST_POSTGRES_URL`, an empty PostgreSQL database; with
-//! `ONLY=postgres` or `ONLY=sqlite` one of the two. A year of clicks is loaded the way a server takes
-//! them, which is the long part: the data set stays in `target/bench-analytics`, and is used again until
-//! it is deleted.
+//! `QUICK=1` for a short look, `QUESTION` for those questions only whose name contains it, and
+//! `TERSE_TEST_POSTGRES_URL`, an empty PostgreSQL database; with `ONLY=postgres` or `ONLY=sqlite` one of
+//! the two. A year of clicks is loaded the way a server takes them, which is the long part: the data set
+//! stays in `target/bench-analytics`, and is used again until it is deleted.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 #[path = "analytics/beside.rs"]

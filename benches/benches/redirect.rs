@@ -1,7 +1,7 @@
 //! Redirects with every click recorded, beside the least that a poem server can do.
 //!
-//! `cargo bench -p terse-benches --bench redirect -- [burst] [level] [sustained] [power] [memory]
-//! [start] [instructions]`; everything when nothing is named. From the environment: `SECONDS` per
+//! `cargo bench -p terse-benches --bench redirect -- [burst] [level] [sustained] [power]
+//! [listeners] [memory] [start] [instructions]`; everything when nothing is named. From the environment: `SECONDS` per
 //! slot (3), `ROUNDS` (5), `QUICK=1` for a short look.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
@@ -9,6 +9,8 @@
 mod burst;
 #[path = "redirect/instructions.rs"]
 mod instructions;
+#[path = "redirect/listeners.rs"]
+mod listeners;
 #[path = "redirect/resources.rs"]
 mod resources;
 #[path = "redirect/stage.rs"]
@@ -25,11 +27,12 @@ use stage::Stage;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const SECTIONS: [&str; 7] = [
+const SECTIONS: [&str; 8] = [
     "burst",
     "level",
     "sustained",
     "power",
+    "listeners",
     "memory",
     "start",
     "instructions",
@@ -64,6 +67,9 @@ fn main() -> Result<()> {
     }
     if wants("power") {
         burst::power(&stage)?;
+    }
+    if wants("listeners") {
+        listeners::run(&stage)?;
     }
     if wants("memory") {
         resources::memory(&stage)?;

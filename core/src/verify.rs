@@ -190,7 +190,7 @@ async fn count_chunk(
     let mut stored = Vec::new();
     store
         .chunk_columns(&[chunk.id], &columns, true, |_, columns| {
-            stored = columns;
+            stored = columns.into_iter().map(StoredColumn::into_owned).collect();
             Ok(())
         })
         .await?;
@@ -199,7 +199,7 @@ async fn count_chunk(
         .map_err(|_| StoreError::Unreadable("a chunk cannot be counted"))
 }
 
-fn recount(chunk: &ChunkHead, stored: &[StoredColumn]) -> Result<LinkCounts, String> {
+fn recount(chunk: &ChunkHead, stored: &[StoredColumn<'_>]) -> Result<LinkCounts, String> {
     let damaged = |damaged: Damaged| damaged.0.to_owned();
     if usize::try_from(chunk.column_count) != Ok(stored.len()) {
         let is_there = |column: &Column| stored.iter().any(|stored| stored.column == *column);

@@ -73,6 +73,12 @@ impl Calendar {
         step
     }
 
+    /// The moments of the period that a step holds, in unix milliseconds.
+    pub(super) fn moments_of(&self, step: usize) -> std::ops::Range<i64> {
+        let start = |step: usize| self.starts.get(step).copied();
+        start(step).unwrap_or(i64::MIN)..start(step + 1).unwrap_or(i64::MAX)
+    }
+
     /// How many steps there are.
     pub(super) fn len(&self) -> usize {
         self.starts.len()

@@ -13,12 +13,14 @@ use crate::analytics::scanners::{GivenUp, Scanners};
 use crate::columns::{Batch, BatchBuilder, Column, open_parcel};
 use crate::model::WorkspaceId;
 use crate::sealer::decode_stored;
-use crate::store::chunks::{ChunkHead, StoredColumn};
+use crate::store::chunks::ChunkHead;
 use crate::store::click_reports::LinkCondition;
 use crate::store::{Store, StoreError};
 
 /// Questions that are answered at a time; others wait for their turn.
 const AT_ONCE: usize = 8;
+/// Sets of visitors, of at most 32 KiB, that one turn is for: a question that needs more takes several.
+const SETS_PER_TURN: usize = 2_048;
 /// How long one waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Rows, and chunks, that one statement reads at most.
@@ -53,6 +55,9 @@ pub(super) enum ScanError {
     /// The answer depends on rows that are past their retention.
     #[error("the detail is past its retention")]
     DetailLost,
+    /// There are more keys than the figures had room for.
+    #[error("there are too many values to count at once")]
+    Full,
 }
 
 impl From<ScanError> for AnalyticsError {
@@ -60,7 +65,7 @@ impl From<ScanError> for AnalyticsError {
         match error {
             ScanError::Store(error) => Self::Store(error),
             ScanError::DetailLost => Self::DetailLost,
-            ScanError::GivenUp(_) | ScanError::ChunkGone => Self::Interrupted,
+            ScanError::GivenUp(_) | ScanError::ChunkGone | ScanError::Full => Self::Interrupted,
         }
     }
 }
@@ -82,9 +87,12 @@ impl Engine {
         }
     }
 
-    /// Waits for this question's turn, which lasts until the permit is dropped.
-    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, AnalyticsError> {
-        let turn = Arc::clone(&self.permits).acquire_owned();
+    /// Waits for the turn of a question with so many sets of visitors; it lasts until the permit is
+    /// dropped.
+    pub(super) async fn turn(&self, sets: usize) -> Result<OwnedSemaphorePermit, AnalyticsError> {
+        let turns = (sets / SETS_PER_TURN + 1).min(AT_ONCE);
+        let turns = u32::try_from(turns).unwrap_or(1);
+        let turn = Arc::clone(&self.permits).acquire_many_owned(turns);
         match tokio::time::timeout(PATIENCE, turn).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(AnalyticsError::Busy),
@@ -122,6 +130,7 @@ impl Engine {
 
     /// What a scan counts in a snapshot, beginning with `figures` that have counted nothing, as `finish`
     /// makes it of them on one of the threads: no other thread does work that grows with the answer.
+    /// `Full` when the figures have no room for all keys.
     pub(super) async fn figures<T: Send + 'static>(
         &self,
         scan: &Arc<Scan>,
@@ -146,8 +155,14 @@ impl Engine {
         for job in futures_util::future::join_all(running).await {
             job??;
         }
-        let total = move |_: &Handle| finish(work.take_total());
-        Ok(self.scanners.run(total).await?)
+        let total = move |_: &Handle| {
+            let total = work.take_total();
+            if total.is_full {
+                return Err(ScanError::Full);
+            }
+            Ok(finish(total))
+        };
+        self.scanners.run(total).await?
     }
 
     /// The time of the last click that a scan counted: `figures` say in which chunks there are any.
@@ -185,6 +200,11 @@ impl Engine {
         Ok(newest)
     }
 
+    /// Sets of visitors for so many keys: each thread has its own, and then there is the total.
+    pub(super) fn sets(&self, keys: usize) -> usize {
+        keys * (self.scanners.threads() + 1)
+    }
+
     pub(super) fn store(&self) -> &Store {
         &self.store
     }
@@ -208,11 +228,6 @@ pub(super) async fn read_batch(
         })
         .await?;
     batch.ok_or(ScanError::ChunkGone)
-}
-
-/// Whether a chunk has all that was asked for: it may have been deleted since, or shrunk.
-fn is_whole(stored: &[StoredColumn], columns: &[Column], data: bool) -> bool {
-    stored.len() == columns.len() && (!data || stored.iter().all(|stored| stored.data.is_some()))
 }
 
 /// What has to be read for a question, in pieces that threads take one by one.
@@ -318,6 +333,9 @@ impl Work {
         let mut figures = self.empty.clone();
         while let Some(read) = self.reads.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             runtime.block_on(read.count(store, scan, snapshot, &mut figures))?;
+            if figures.is_full {
+                return Err(ScanError::Full);
+            }
         }
         self.lock().merge(figures);
         Ok(())
@@ -376,19 +394,21 @@ impl Read {
                     .chunks
                     .iter()
                     .find(|index| snapshot.chunks[**index].id == id);
-                let is_whole = is_whole(&stored, &self.columns, self.rows);
-                let Some(index) = place.filter(|_| is_whole) else {
+                let Some(index) = place else {
                     return Ok(());
                 };
                 let chunk = &snapshot.chunks[*index];
                 let before = figures.kinds;
                 if self.rows {
+                    // It may have been deleted since, or shrunk.
                     let Some(batch) = decode_stored(chunk, &stored, &self.columns)? else {
                         return Ok(());
                     };
                     scan.count_rows(&batch, Some(chunk), figures)?;
                 } else {
-                    scan.count_column(chunk, self.columns[0], &stored[0].counts, figures)?;
+                    for counts in &stored {
+                        scan.count_column(chunk, counts.column, &counts.counts, figures)?;
+                    }
                 }
                 seen += 1;
                 if figures.kinds.of(scan.kinds) > before.of(scan.kinds) {

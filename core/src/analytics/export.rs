@@ -40,10 +40,10 @@ impl Order {
         }
     }
 
-    fn sort(self, clicks: &mut [RecordedClick]) {
+    fn sort<T>(self, clicks: &mut [T], position: impl Fn(&T) -> Position) {
         match self {
-            Self::NewestFirst => clicks.sort_unstable_by_key(|click| Reverse(click.position)),
-            Self::OldestFirst => clicks.sort_unstable_by_key(|click| click.position),
+            Self::NewestFirst => clicks.sort_unstable_by_key(|click| Reverse(position(click))),
+            Self::OldestFirst => clicks.sort_unstable_by_key(position),
         }
     }
 
@@ -96,15 +96,12 @@ impl Gathering {
                 found.push((position, row));
             }
         })?;
-        match self.order {
-            Order::NewestFirst => found.sort_unstable_by_key(|(position, _)| Reverse(*position)),
-            Order::OldestFirst => found.sort_unstable_by_key(|(position, _)| *position),
-        }
+        self.order.sort(&mut found, |(position, _)| *position);
         found.truncate(self.most);
         for (position, row) in found {
             self.clicks.push(recorded(batch, row, position));
         }
-        self.order.sort(&mut self.clicks);
+        self.order.sort(&mut self.clicks, |click| click.position);
         self.clicks.truncate(self.most);
         Ok(())
     }
@@ -182,7 +179,7 @@ impl Analytics {
                 Position::from_cursor(cursor).ok_or_else(|| refused(paging::cursor_invalid()))?,
             ),
         };
-        let _turn = self.engine.turn().await?;
+        let _turn = self.engine.turn(0).await?;
         let gathering = || Gathering {
             order,
             after,
@@ -254,9 +251,12 @@ impl Analytics {
         let snapshot = self.snapshot(question, question.from).await?;
         let scan = Arc::new(question.scan(Grouping::All, snapshot.links.clone()));
         let chunks = snapshot.chunks.iter().filter(|chunk| chunk.detail);
+        let mut chunks: Vec<_> = chunks.copied().collect();
+        // Those of today are merged soon, and gone some minutes after.
+        chunks.sort_unstable_by_key(|chunk| Reverse(chunk.last_at));
         Ok(Export {
             engine: self.engine.clone(),
-            chunks: chunks.copied().collect(),
+            chunks: chunks.into(),
             current: Some(Current::of(&scan, snapshot)?),
             scan,
         })

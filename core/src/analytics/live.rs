@@ -14,13 +14,15 @@ use tokio::time::Instant;
 
 use crate::analytics::query::Question;
 use crate::analytics::scan::{Grouping, Scan};
-use crate::analytics::{Analytics, AnalyticsError, AnalyticsQuery, RecordedClick};
+use crate::analytics::{Analytics, AnalyticsError, AnalyticsQuery, Position, RecordedClick};
 use crate::live::{Heard, News};
 use crate::model::{Timestamp, WorkspaceId};
 use crate::store::click_reports::LinkCondition;
 
 /// Whoever missed more than that reads it page by page instead.
 const MOST_MISSED: usize = 10_000;
+/// Clicks of the workspace, told or not, that one looks through for them.
+const MOST_LOOKED_THROUGH: usize = 1_000_000;
 /// Links that were given a tag meanwhile are noticed after so long.
 const LOOK_AT_LINKS_EVERY: Duration = Duration::from_secs(10);
 /// What is read from the database is read together.
@@ -92,6 +94,11 @@ impl Analytics {
 }
 
 impl Live {
+    /// What [`Analytics::live`] goes on from when no click was told since; `None` while one is ready.
+    pub fn id(&self) -> Option<String> {
+        self.ready.is_empty().then(|| self.heard.to_id())
+    }
+
     /// Waits for the next click. Nothing is lost when the waiting is given up.
     pub async fn next(&mut self) -> Result<LiveClick, AnalyticsError> {
         loop {
@@ -137,11 +144,7 @@ impl Live {
     }
 
     fn hear(&mut self, click: Arc<RecordedClick>) {
-        let position = click.position;
-        let is_news = self
-            .heard
-            .hear((position.at, position.stream, position.seq));
-        if is_news && self.scan.takes(&click) {
+        if self.heard.hear(place(click.position)) && self.scan.takes(&click) {
             self.ready.push_back((click, self.heard.to_id()));
         }
     }
@@ -157,14 +160,17 @@ impl Live {
         question.condition = LinkCondition::default();
         question.kinds = [true; 3];
         let mut export = self.analytics.export_of(&question).await?;
-        let mut missed = Vec::new();
+        let (mut missed, mut to_tell) = (Vec::new(), 0);
         while let Some(clicks) = export.next().await? {
-            missed.extend(clicks.into_iter().filter(|click| {
+            for click in clicks {
                 let position = click.position;
-                self.heard
-                    .is_news((position.at, position.stream, position.seq))
-            }));
-            if missed.len() > MOST_MISSED {
+                if self.heard.is_news(place(position)) {
+                    let click = self.scan.takes(&click).then(|| Arc::new(click));
+                    to_tell += usize::from(click.is_some());
+                    missed.push(Missed { position, click });
+                }
+            }
+            if to_tell > MOST_MISSED || missed.len() > MOST_LOOKED_THROUGH {
                 return Err(AnalyticsError::refused(
                     "after",
                     "event_too_old",
@@ -173,8 +179,11 @@ impl Live {
             }
         }
         // All at once, so that nothing is half heard.
-        for click in in_order(missed) {
-            self.hear(Arc::new(click));
+        for Missed { position, click } in in_order(missed) {
+            let is_news = self.heard.hear(place(position));
+            if let Some(click) = click.filter(|_| is_news) {
+                self.ready.push_back((click, self.heard.to_id()));
+            }
         }
         Ok(())
     }
@@ -189,10 +198,21 @@ impl Live {
     }
 }
 
+/// A click that was not heard of in time.
+struct Missed {
+    position: Position,
+    /// Only if it is to be told.
+    click: Option<Arc<RecordedClick>>,
+}
+
+fn place(position: Position) -> (Timestamp, i64, i64) {
+    (position.at, position.stream, position.seq)
+}
+
 /// By time, as far as the order in which each stream is counted allows.
-fn in_order(mut clicks: Vec<RecordedClick>) -> Vec<RecordedClick> {
+fn in_order(mut clicks: Vec<Missed>) -> Vec<Missed> {
     clicks.sort_unstable_by_key(|click| std::cmp::Reverse(click.position.seq));
-    let mut streams: BTreeMap<i64, Vec<RecordedClick>> = BTreeMap::new();
+    let mut streams: BTreeMap<i64, Vec<Missed>> = BTreeMap::new();
     for click in clicks {
         streams
             .entry(click.position.stream)
@@ -202,7 +222,7 @@ fn in_order(mut clicks: Vec<RecordedClick>) -> Vec<RecordedClick> {
     let mut ordered = Vec::new();
     loop {
         let heads = streams.values_mut().filter(|stream| !stream.is_empty());
-        let next = heads.min_by_key(|stream| stream.last().map(RecordedClick::at));
+        let next = heads.min_by_key(|stream| stream.last().map(|click| click.position.at));
         match next.and_then(Vec::pop) {
             Some(click) => ordered.push(click),
             None => return ordered,

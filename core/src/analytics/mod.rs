@@ -5,6 +5,7 @@
 //! request to the bytes.
 
 mod answers;
+mod breakdown;
 mod calendar;
 mod click;
 mod engine;
@@ -21,15 +22,15 @@ use tokio::sync::Semaphore;
 
 use crate::capture::Capture;
 use crate::live::LiveHub;
-use crate::model::{Clock, Dimension, FieldError, LinkId, Timestamp, WorkspaceId};
-use crate::store::click_reports::LinkNames;
+use crate::model::{Clock, FieldError, Timestamp, WorkspaceId};
 use crate::store::{Store, StoreError};
 use calendar::Calendar;
 use engine::{Engine, ScanError, Snapshot};
 use query::Question;
-use scan::{Counted, Figures, Grouping, Key, Scan, text_of};
+use scan::{Counted, Figures, Grouping, Key, Scan};
 
 pub use answers::{Breakdown, BreakdownRow, Point, PreviousPeriod, Summary, Timeseries};
+pub use breakdown::MAX_ROWS;
 pub use click::{Position, RecordedClick};
 pub use export::Export;
 pub use live::{Live, LiveClick};
@@ -37,9 +38,6 @@ pub use query::{AnalyticsQuery, ClicksPage, Filter};
 
 /// Most points of one timeseries.
 pub const MAX_POINTS: usize = 10_000;
-/// Most rows of one breakdown.
-pub const MAX_ROWS: i64 = 1_000;
-const DEFAULT_ROWS: i64 = 10;
 const CATCHING_UP: usize = 4;
 /// A chunk may be deleted while a question reads it; three times in a row it is not by chance.
 const ATTEMPTS: usize = 3;
@@ -141,7 +139,7 @@ impl Analytics {
                 ));
             }
         };
-        let turn = self.engine.turn().await?;
+        let turn = self.engine.turn(0).await?;
         // Read before the figures: a click is never missing from both.
         let pending = self.pending();
         let (figures, newest, previous) = attempt!(self.sum_up(&question, compare));
@@ -182,7 +180,9 @@ impl Analytics {
         let calendar = Calendar::new(&question.zone, interval, question.from, question.to)
             .map_err(|error| AnalyticsError::Refused(vec![error]))?;
         let calendar = Arc::new(calendar);
-        let turn = self.engine.turn().await?;
+        // The clicks of a step are close together: one thread counts most of them.
+        let sets = if question.visitors { calendar.len() } else { 0 };
+        let turn = self.engine.turn(sets).await?;
         let pending = self.pending();
         let figures = attempt!(self.step_by_step(&question, &calendar));
         drop(turn);
@@ -202,62 +202,6 @@ impl Analytics {
             interval: calendar.interval(),
             tz: question.zone_name,
             points,
-            as_of,
-            pending,
-        })
-    }
-
-    /// Counts per value of a dimension, the largest first: `limit` rows, 1 to [`MAX_ROWS`], 10 when
-    /// nothing is asked for.
-    pub async fn breakdown(
-        &self,
-        workspace: &WorkspaceId,
-        query: AnalyticsQuery,
-        dimension: &str,
-        limit: Option<i64>,
-    ) -> Result<Breakdown, AnalyticsError> {
-        let as_of = self.clock.now();
-        let question = self.question(*workspace, query, as_of).await?;
-        let dimension: Dimension = dimension.parse().map_err(|_| {
-            AnalyticsError::refused(
-                "dimension",
-                "dimension_unknown",
-                "must be the name of a dimension, such as country or utm_source",
-            )
-        })?;
-        let limit = limit.unwrap_or(DEFAULT_ROWS);
-        if !(1..=MAX_ROWS).contains(&limit) {
-            return Err(AnalyticsError::refused(
-                "limit",
-                "limit_out_of_range",
-                "must be from 1 to 1,000",
-            ));
-        }
-        let limit = usize::try_from(limit).unwrap_or(1);
-        let turn = self.engine.turn().await?;
-        let pending = self.pending();
-        let grouping = self.grouping(&question, dimension).await?;
-        let (all, top, of_top) = attempt!(self.break_down(&question, &grouping, limit));
-        drop(turn);
-        let total = all.kinds.of(question.kinds);
-        let rows: Vec<_> = top
-            .into_iter()
-            .map(|(key, clicks)| BreakdownRow {
-                visitors: visitors(&question, &of_top, &key),
-                value: match key {
-                    Key::Text(text) => text.into(),
-                    Key::Number(link) => LinkId::from_number(link).to_string(),
-                },
-                clicks: signed(clicks),
-                share: share(clicks, total),
-            })
-            .collect();
-        let in_rows: i64 = rows.iter().map(|row| row.clicks).sum();
-        Ok(Breakdown {
-            dimension,
-            total: signed(total),
-            rows,
-            other: signed(all.in_cells) - in_rows,
             as_of,
             pending,
         })
@@ -300,55 +244,6 @@ impl Analytics {
         let grouping = Grouping::Steps(Arc::clone(calendar));
         let scan = Arc::new(question.scan(grouping, snapshot.links.clone()));
         self.figures(&scan, &snapshot).await
-    }
-
-    /// The clicks of every value; the values that have most; and those with their visitors, which are
-    /// counted for them alone, so that many values take little memory.
-    async fn break_down(
-        &self,
-        question: &Question,
-        grouping: &Grouping,
-        limit: usize,
-    ) -> Result<(Counted, Vec<(Key, u64)>, Counted), ScanError> {
-        let snapshot = &self.snapshot(question, question.from).await?;
-        let scan = Arc::new(Scan {
-            visitors: false,
-            ..question.scan(grouping.clone(), snapshot.links.clone())
-        });
-        let count_all = move |figures: Figures| (figures.top(limit), figures.count());
-        let all = self
-            .engine
-            .figures(&scan, snapshot, Figures::default(), count_all);
-        let (top, all) = all.await?;
-        let of_top = Figures::of(top.iter().map(|(key, _)| key.clone()));
-        if !question.visitors {
-            return Ok((all, top, of_top.count()));
-        }
-        let scan = Scan {
-            visitors: true,
-            ..scan.as_ref().clone()
-        };
-        let scan = Arc::new(scan);
-        let of_top = self.engine.figures(&scan, snapshot, of_top, Figures::count);
-        let of_top = of_top.await?;
-        Ok((all, top, of_top))
-    }
-
-    async fn grouping(
-        &self,
-        question: &Question,
-        dimension: Dimension,
-    ) -> Result<Grouping, AnalyticsError> {
-        let names = match dimension {
-            Dimension::Tag => LinkNames::Tags,
-            Dimension::Domain => LinkNames::Domains,
-            _ => {
-                let text = text_of(dimension);
-                return Ok(text.map_or(Grouping::Links, |text| Grouping::Values(dimension, text)));
-            }
-        };
-        let names = self.store.link_names(question.workspace, names).await?;
-        Ok(Grouping::Names(Arc::new(names)))
     }
 
     /// Answered redirects that no store took, ever: the gap in the figures.
@@ -406,16 +301,4 @@ fn signed(clicks: u64) -> i64 {
 
 fn visitors(question: &Question, counted: &Counted, key: &Key) -> Option<i64> {
     (question.visitors && !counted.visitors_lost).then(|| signed(counted.get(key).1))
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a share has three digits that matter"
-)]
-fn share(clicks: u64, total: u64) -> f64 {
-    if total == 0 {
-        0.0
-    } else {
-        clicks as f64 / total as f64
-    }
 }

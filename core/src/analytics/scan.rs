@@ -14,7 +14,7 @@ use crate::model::{Dimension, Fact};
 use crate::place::continent_of;
 
 pub(super) use columns_wanted::Way;
-pub(super) use figures::{Counted, Figures, Key};
+pub(super) use figures::{Counted, Figures, Key, Part};
 
 /// One question, ready to be put to batches.
 #[derive(Clone, Debug)]
@@ -45,6 +45,13 @@ pub(super) enum Grouping {
     Links,
     /// Names that links go by: each may have several.
     Names(Arc<HashMap<i64, Vec<Box<str>>>>),
+}
+
+impl Grouping {
+    /// Whether there are few different values by nature.
+    pub(super) const fn has_few_values(&self) -> bool {
+        matches!(self, Self::Values(dimension, _) if dimension.has_few_values())
+    }
 }
 
 /// A condition on a text of the click.

@@ -133,6 +133,24 @@ impl Dimension {
         ])
     }
 
+    /// Whether values come from a short list, so that one pass can count their visitors as well. Any
+    /// other dimension takes two.
+    pub(crate) const fn has_few_values(self) -> bool {
+        match self {
+            Self::Continent | Self::Reason => true,
+            Self::Fact(fact) => matches!(
+                fact,
+                Fact::Country
+                    | Fact::Browser
+                    | Fact::Os
+                    | Fact::Device
+                    | Fact::Language
+                    | Fact::Trigger
+            ),
+            Self::Link | Self::Tag | Self::Domain => false,
+        }
+    }
+
     /// The name in the API.
     pub const fn name(self) -> &'static str {
         match self {

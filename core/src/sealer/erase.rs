@@ -4,11 +4,11 @@
 use std::collections::HashSet;
 
 use crate::classify::Kind;
-use crate::columns::{Column, KindCounts, LinkCounts, decode_link_counts, encode, open_parcel};
+use crate::columns::{Column, KindCounts, LinkCounts, decode_link_counts, encode};
 use crate::model::Timestamp;
 use crate::sealer::{Tails, read_chunk};
 use crate::store::chunks::ChunkHead;
-use crate::store::erasure::{ErasableClicks, Erasure, StoredParcel};
+use crate::store::erasure::{ErasableClicks, Erasure};
 use crate::store::{Store, StoreError};
 
 /// Each pass but the last takes clicks out, or meets chunks that were merged since it began.
@@ -56,16 +56,15 @@ pub(super) async fn erase(
     let mut known = Known::default();
     for _ in 0..PASSES {
         let found = store.erasable_clicks(&erasure).await?;
-        let parcels = parcels_with(&erasure, &found.tail)?;
         let chunks = chunks_with(store, &erasure, &found, &mut known).await?;
-        for parcel in &parcels {
-            let erased = store.erase_in_parcel(&erasure, parcel).await?;
+        for parcel in &found.parcels {
+            let erased = store.erase_in_parcel(&erasure, *parcel).await?;
             tails.taken(erasure.workspace, erased);
         }
         for chunk in &chunks {
             erase_in_chunk(store, &erasure, chunk, &mut known, now).await?;
         }
-        if parcels.is_empty() && chunks.is_empty() {
+        if found.parcels.is_empty() && chunks.is_empty() {
             if let Some(seen) = found.last_clicked_at.filter(|seen| *seen <= erasure.until) {
                 let left = known
                     .last_counted
@@ -82,24 +81,6 @@ pub(super) async fn erase(
         }
     }
     Err(sqlx::Error::PoolTimedOut.into())
-}
-
-/// Those parcels that hold some of the clicks.
-fn parcels_with<'a>(
-    erasure: &Erasure,
-    tail: &'a [StoredParcel],
-) -> Result<Vec<&'a StoredParcel>, StoreError> {
-    let mut parcels = Vec::new();
-    for parcel in tail {
-        let mut holds = false;
-        open_parcel(&parcel.records, |row| {
-            holds |= erasure.takes(row.link, row.at);
-        })?;
-        if holds {
-            parcels.push(parcel);
-        }
-    }
-    Ok(parcels)
 }
 
 /// Those chunks that may hold some of the clicks as rows.

@@ -290,7 +290,7 @@ pub(crate) async fn read_chunk(
 /// retention. A fact that the chunk's release did not know yet is unknown of all its clicks.
 pub(crate) fn decode_stored(
     chunk: &ChunkHead,
-    stored: &[StoredColumn],
+    stored: &[StoredColumn<'_>],
     wanted: &[Column],
 ) -> Result<Option<Batch>, StoreError> {
     if stored.iter().any(|stored| stored.data.is_none()) {
@@ -298,7 +298,7 @@ pub(crate) fn decode_stored(
     }
     let columns = stored.iter().map(|stored| {
         let data = stored.data.as_deref().unwrap_or_default();
-        (stored.column, stored.counts.as_slice(), data)
+        (stored.column, stored.counts.as_ref(), data)
     });
     let mut batch = decode_batch(chunk.rows(), columns)?;
     for column in wanted {

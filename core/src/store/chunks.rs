@@ -1,6 +1,7 @@
 //! Sealed clicks: rows of the tail become a chunk, small chunks become a large one.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use futures_util::TryStreamExt as _;
 use sqlx::{QueryBuilder, Row as _};
@@ -113,12 +114,39 @@ fn by_day(
 }
 
 /// One column of one chunk.
-#[derive(Debug)]
-pub(crate) struct StoredColumn {
+#[derive(Clone, Debug)]
+pub(crate) struct StoredColumn<'a> {
     pub(crate) column: Column,
-    pub(crate) counts: Vec<u8>,
+    pub(crate) counts: Cow<'a, [u8]>,
     /// `None` when it was not asked for, or is past its retention.
-    pub(crate) data: Option<Vec<u8>>,
+    pub(crate) data: Option<Cow<'a, [u8]>>,
+}
+
+impl StoredColumn<'_> {
+    pub(crate) fn into_owned(self) -> StoredColumn<'static> {
+        StoredColumn {
+            column: self.column,
+            counts: self.counts.into_owned().into(),
+            data: self.data.map(|data| data.into_owned().into()),
+        }
+    }
+}
+
+/// Hands over columns of a chunk, where they are: in the rows that the driver read.
+macro_rules! hand_over {
+    ($chunk:expr, $rows:expr, $data:expr, $each:ident) => {{
+        let mut columns = Vec::with_capacity($rows.len());
+        for (column, row) in &$rows {
+            let counts: &[u8] = row.try_get(1)?;
+            let data: Option<&[u8]> = if $data { row.try_get(2)? } else { None };
+            columns.push(StoredColumn {
+                column: *column,
+                counts: counts.into(),
+                data: data.map(Into::into),
+            });
+        }
+        $each($chunk, columns)?;
+    }};
 }
 
 /// Columns per chunk in the ids of `chunk_columns`.
@@ -349,14 +377,14 @@ impl Store {
         Ok(purged)
     }
 
-    /// Hands over some columns of some chunks, chunk by chunk in the order of their ids; without their
-    /// data unless that is asked for. A chunk that is gone has none.
+    /// Hands over some columns of some chunks, chunk by chunk in no promised order; without their data
+    /// unless that is asked for. A chunk that is gone has none.
     pub(crate) async fn chunk_columns(
         &self,
         chunks: &[i64],
         columns: &[Column],
         data: bool,
-        mut each: impl FnMut(i64, Vec<StoredColumn>) -> Result<(), StoreError> + Send,
+        mut each: impl FnMut(i64, Vec<StoredColumn<'_>>) -> Result<(), StoreError> + Send,
     ) -> Result<(), StoreError> {
         let ids = chunks.iter().flat_map(|chunk| {
             columns
@@ -364,39 +392,34 @@ impl Store {
                 .map(move |column| chunk * COLUMNS + column.number())
         });
         let ids: Vec<i64> = ids.collect();
-        let mut of: Option<(i64, Vec<StoredColumn>)> = None;
         with_db!(&self.db, |pool| {
+            // Without an order: a database might write whole columns into a file to sort them.
             let mut query = QueryBuilder::new(if data {
                 "SELECT id, counts, data FROM chunk_columns WHERE id IN "
             } else {
                 "SELECT id, counts FROM chunk_columns WHERE id IN "
             });
             push_numbers!(query, &ids);
-            query.push(" ORDER BY id");
+            let mut begun: HashMap<i64, Vec<_>> = HashMap::new();
             let mut rows = query.build().persistent(false).fetch(pool);
             while let Some(row) = rows.try_next().await? {
                 let id: i64 = row.try_get(0)?;
+                let chunk = id / COLUMNS;
                 let Some(column) = Column::from_number(id % COLUMNS) else {
                     continue;
                 };
-                let stored = StoredColumn {
-                    column,
-                    counts: row.try_get(1)?,
-                    data: if data { row.try_get(2)? } else { None },
-                };
-                match &mut of {
-                    Some((chunk, columns)) if *chunk == id / COLUMNS => columns.push(stored),
-                    _ => {
-                        if let Some((chunk, columns)) = of.replace((id / COLUMNS, vec![stored])) {
-                            each(chunk, columns)?;
-                        }
-                    }
+                let read = begun.entry(chunk).or_default();
+                read.push((column, row));
+                if read.len() == columns.len()
+                    && let Some(read) = begun.remove(&chunk)
+                {
+                    hand_over!(chunk, read, data, each);
                 }
             }
+            for (chunk, read) in begun {
+                hand_over!(chunk, read, data, each);
+            }
         });
-        match of {
-            Some((chunk, columns)) => each(chunk, columns),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }

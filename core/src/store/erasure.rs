@@ -1,7 +1,8 @@
 //! Deleting clicks of one link: each step takes them out of one chunk or parcel and off the link's
 //! counters, in one transaction.
 
-use sqlx::{FromRow, QueryBuilder};
+use futures_util::TryStreamExt as _;
+use sqlx::{QueryBuilder, Row as _};
 
 use crate::columns::{EncodedChunk, KindCounts, Parcel, open_parcel};
 use crate::failpoint::failpoint;
@@ -32,15 +33,9 @@ impl Erasure {
 pub(crate) struct ErasableClicks {
     /// Those past their retention too.
     pub(crate) chunks: Vec<ChunkHead>,
-    pub(crate) tail: Vec<StoredParcel>,
+    /// Keys of the parcels that do.
+    pub(crate) parcels: Vec<(i64, i64)>,
     pub(crate) last_clicked_at: Option<Timestamp>,
-}
-
-#[derive(Debug, FromRow)]
-pub(crate) struct StoredParcel {
-    pub(crate) stream: i64,
-    pub(crate) seq: i64,
-    pub(crate) records: Vec<u8>,
 }
 
 /// Takes clicks off a link's counters, inside the transaction that deletes them.
@@ -61,7 +56,7 @@ macro_rules! reduce_counters {
 }
 
 impl Store {
-    /// Every chunk and parcel that an erasure has to look into.
+    /// Every chunk that an erasure has to look into, and every parcel that holds some of its clicks.
     pub(crate) async fn erasable_clicks(
         &self,
         erasure: &Erasure,
@@ -77,13 +72,26 @@ impl Store {
             .bind(erasure.until)
             .fetch_all(&mut *tx)
             .await?;
-            let tail = sqlx::query_as(
-                "SELECT stream, seq, records FROM tail WHERE workspace_id = $1 AND first_at <= $2",
-            )
-            .bind(erasure.workspace)
-            .bind(erasure.until)
-            .fetch_all(&mut *tx)
-            .await?;
+            let mut parcels = Vec::new();
+            {
+                let mut tail = sqlx::query(
+                    "SELECT stream, seq, records FROM tail \
+                     WHERE workspace_id = $1 AND first_at <= $2",
+                )
+                .bind(erasure.workspace)
+                .bind(erasure.until)
+                .fetch(&mut *tx);
+                // One parcel at a time is in memory.
+                while let Some(parcel) = tail.try_next().await? {
+                    let mut holds_some = false;
+                    open_parcel(parcel.try_get(2)?, |row| {
+                        holds_some |= erasure.takes(row.link, row.at);
+                    })?;
+                    if holds_some {
+                        parcels.push((parcel.try_get(0)?, parcel.try_get(1)?));
+                    }
+                }
+            }
             let last: Option<Option<Timestamp>> =
                 sqlx::query_scalar("SELECT last_clicked_at FROM link_counters WHERE link_id = $1")
                     .bind(erasure.link)
@@ -91,7 +99,7 @@ impl Store {
                     .await?;
             ErasableClicks {
                 chunks,
-                tail,
+                parcels,
                 last_clicked_at: last.flatten(),
             }
         });
@@ -137,7 +145,7 @@ impl Store {
     pub(crate) async fn erase_in_parcel(
         &self,
         erasure: &Erasure,
-        parcel: &StoredParcel,
+        (stream, seq): (i64, i64),
     ) -> Result<usize, StoreError> {
         let erased = in_tx!(&self.db, |tx| {
             // What it holds by now: another may have taken clicks out of it.
@@ -146,8 +154,8 @@ impl Store {
                  RETURNING records",
             )
             .bind(erasure.workspace)
-            .bind(parcel.stream)
-            .bind(parcel.seq)
+            .bind(stream)
+            .bind(seq)
             .fetch_optional(&mut *tx)
             .await?;
             let Some(records) = records else {

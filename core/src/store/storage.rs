@@ -1,5 +1,10 @@
 //! How much room clicks take.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt as _;
+
 use crate::columns::{Column, Text};
 use crate::store::chunks::COLUMNS;
 use crate::store::{Db, Store, StoreError, with_db};
@@ -79,13 +84,21 @@ impl Store {
     }
 
     async fn column_bytes(&self) -> Result<Vec<(String, i64)>, StoreError> {
-        let columns: Vec<(i64, i64)> = with_db!(&self.db, |pool| sqlx::query_as(
-            "SELECT id % $1, CAST(SUM(LENGTH(counts) + COALESCE(LENGTH(data), 0)) AS BIGINT) \
-             AS bytes FROM chunk_columns GROUP BY 1 ORDER BY 2 DESC",
-        )
-        .bind(COLUMNS)
-        .fetch_all(pool)
-        .await?);
+        let mut bytes: BTreeMap<i64, i64> = BTreeMap::new();
+        with_db!(&self.db, |pool| {
+            // Added up here: grouping by the remainder, SQLite would sort whole columns in a file.
+            let mut columns = sqlx::query_as(
+                "SELECT id, CAST(LENGTH(counts) + COALESCE(LENGTH(data), 0) AS BIGINT) \
+                 FROM chunk_columns",
+            )
+            .fetch(pool);
+            while let Some((id, length)) = columns.try_next().await? {
+                let (id, length): (i64, i64) = (id, length);
+                *bytes.entry(id % COLUMNS).or_default() += length;
+            }
+        });
+        let mut columns: Vec<_> = bytes.into_iter().collect();
+        columns.sort_by_key(|(_, bytes)| Reverse(*bytes));
         let named = columns.into_iter().map(|(number, bytes)| {
             let name = match Column::from_number(number) {
                 Some(Column::Text(Text::Fact(fact))) => fact.name().to_owned(),

@@ -12,6 +12,7 @@ on_both_databases![
     bad_questions_are_refused_by_name,
     foreign_links_do_not_exist,
     what_clicks_take_of_the_disk_is_told,
+    a_breakdown_by_more_values_than_fit_into_memory_is_exact,
 ];
 
 async fn click(t: &Installation, path: &str, facts: &RequestFacts<'_>) {
@@ -252,4 +253,45 @@ async fn what_clicks_take_of_the_disk_is_told(t: Installation) {
     assert_eq!((report.tail_clicks, report.sealed_clicks), (5, 0));
     assert!(report.bytes > 0);
     tools.close().await;
+}
+
+/// Tests are built to count 500 values at once.
+async fn a_breakdown_by_more_values_than_fit_into_memory_is_exact(t: Installation) {
+    t.link("posted").await;
+    let mut clicks_of = Vec::new();
+    for number in 0..1_300_i64 {
+        let value = format!("v{number:04}");
+        let query = format!("utm_content={value}");
+        let clicks = if number % 130 == 7 {
+            2 + number / 130
+        } else {
+            1
+        };
+        for visitor in 0..clicks {
+            let facts = RequestFacts {
+                query: Some(&query),
+                ..person_at(u8::try_from(visitor / 2).unwrap())
+            };
+            click(&t, "/posted", &facts).await;
+        }
+        clicks_of.push((value, clicks, (clicks + 1) / 2));
+    }
+    t.folded().await;
+    clicks_of.sort_by_key(|(value, clicks, _)| (-clicks, value.clone()));
+    let total: i64 = clicks_of.iter().map(|(_, clicks, _)| clicks).sum();
+    for limit in [4, 10, 700] {
+        let analytics = t.terse.analytics();
+        let query = AnalyticsQuery::default();
+        let answer = analytics.breakdown(&t.workspace, query, "utm_content", Some(limit));
+        let answer = answer.await.unwrap();
+        let rows: Vec<_> = answer
+            .rows
+            .into_iter()
+            .map(|row| (row.value, row.clicks, row.visitors.unwrap()))
+            .collect();
+        let largest = &clicks_of[..usize::try_from(limit).unwrap()];
+        assert_eq!(rows, largest);
+        let in_rows: i64 = largest.iter().map(|(_, clicks, _)| clicks).sum();
+        assert_eq!((answer.total, answer.other), (total, total - in_rows));
+    }
 }

@@ -11,6 +11,8 @@ on_both_databases![
     a_listener_that_comes_and_goes_hears_every_click_once,
     a_click_is_told_within_a_second,
     a_listener_hears_what_its_filters_select_and_nothing_of_others,
+    a_listener_who_heard_nothing_yet_goes_on_from_where_it_began,
+    clicks_that_a_listener_did_not_ask_for_make_no_event_too_old,
     nobody_goes_on_after_an_event_that_never_was,
 ];
 
@@ -117,6 +119,51 @@ async fn a_listener_hears_what_its_filters_select_and_nothing_of_others(t: Insta
     assert_eq!(heard(&mut live).await.1, "last");
     let anything = tokio::time::timeout(Duration::from_millis(100), theirs.next());
     assert!(anything.await.is_err());
+}
+
+async fn a_listener_who_heard_nothing_yet_goes_on_from_where_it_began(t: Installation) {
+    t.link("free").await;
+    let mut live = listen(&t, None).await;
+    let id = live.id().unwrap();
+    click(&t, "/free", "first").await;
+    assert_eq!(heard(&mut live).await.1, "first");
+    let mut again = listen(&t, Some(&id)).await;
+    assert_eq!(
+        again.id(),
+        None,
+        "a click is ready, and the id would pass it over"
+    );
+    assert_eq!(heard(&mut again).await.1, "first");
+    let id = again.id().unwrap();
+    click(&t, "/free", "second").await;
+    let mut again = listen(&t, Some(&id)).await;
+    assert_eq!(heard(&mut again).await.1, "second");
+}
+
+async fn clicks_that_a_listener_did_not_ask_for_make_no_event_too_old(t: Installation) {
+    let link = t.link("free").await;
+    t.link("busy").await;
+    let query = || AnalyticsQuery {
+        link_id: vec![link.id.to_string()],
+        ..AnalyticsQuery::default()
+    };
+    let analytics = t.terse.analytics();
+    let live = analytics.live(&t.workspace, query(), None).await.unwrap();
+    let id = live.id().unwrap();
+    drop(live);
+    for _ in 0..10_500 {
+        t.terse.resolve(HOST, "/busy", &person()).await.unwrap();
+    }
+    click(&t, "/free", "mine").await;
+    t.folded().await;
+    let again = analytics.live(&t.workspace, query(), Some(&id));
+    assert_eq!(heard(&mut again.await.unwrap()).await.1, "mine");
+    let all = analytics.live(&t.workspace, AnalyticsQuery::default(), Some(&id));
+    let error = all.await.unwrap_err();
+    assert!(
+        matches!(&error, AnalyticsError::Refused(errors) if errors[0].code == "event_too_old"),
+        "{error:?}"
+    );
 }
 
 async fn nobody_goes_on_after_an_event_that_never_was(t: Installation) {

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use terse_core::analytics::{AnalyticsQuery, RecordedClick};
+use terse_core::analytics::{AnalyticsQuery, Filter, RecordedClick};
 use terse_core::classify::RequestFacts;
-use terse_core::model::{LinkId, Timestamp};
+use terse_core::model::{Dimension, Fact, LinkId, Timestamp};
 use terse_core::{Sealing, Terse, Tools, VerifyReport};
 
 use crate::fixture::{HOST, Installation, SMALL, all, builder, on_both_databases, person_at};
@@ -15,6 +15,7 @@ on_both_databases![
     damage_of_the_tail_is_found,
     counters_that_are_off_and_a_tail_that_is_missing_are_found,
     clicks_go_down_into_rows_and_up_again_with_the_same_figures,
+    chunks_of_a_release_that_kept_fewer_columns_answer_everything,
 ];
 
 /// Clicks of two days in chunks, and some in the tail.
@@ -349,4 +350,43 @@ async fn clicks_go_down_into_rows_and_up_again_with_the_same_figures(t: Installa
     t.folded().await;
     assert_eq!(figures(&t).await, before);
     assert!(t.terse.verify().await.unwrap().is_consistent());
+}
+
+async fn chunks_of_a_release_that_kept_fewer_columns_answer_everything(t: Installation) {
+    let (t, launch) = with_chunks_and_tail(t).await;
+    let before = figures(&t).await;
+    // As if nobody had kept the trigger then.
+    t.sql("DELETE FROM chunk_columns WHERE id % 64 = 31").await;
+    t.sql("UPDATE chunks SET column_count = column_count - 1")
+        .await;
+    assert_eq!(figures(&t).await, before);
+    let analytics = t.terse.analytics();
+    let triggers = analytics.breakdown(&t.workspace, all(), "trigger", None);
+    let triggers = triggers.await.unwrap().rows;
+    assert_eq!(triggers.len(), 1);
+    assert_eq!(
+        (triggers[0].value.as_str(), triggers[0].clicks),
+        ("link", 63)
+    );
+    for (trigger, clicks) in [("link", 63), ("!link", 0), ("qr", 0)] {
+        let filters = vec![Filter {
+            dimension: Dimension::Fact(Fact::Trigger),
+            values: vec![trigger.to_owned()],
+        }];
+        let query = AnalyticsQuery { filters, ..all() };
+        let summary = analytics.summary(&t.workspace, query, None).await.unwrap();
+        assert_eq!(summary.clicks, clicks, "{trigger}");
+    }
+    let report = t.terse.verify().await.unwrap();
+    assert!(report.is_consistent() && report.clicks == 78, "{report:?}");
+    // What is written anew has every column.
+    let links = t.terse.links();
+    links.delete_clicks(&t.workspace, launch).await.unwrap();
+    let report = t.terse.verify().await.unwrap();
+    assert!(report.is_consistent() && report.clicks == 27, "{report:?}");
+    assert_eq!(
+        t.number("SELECT COUNT(*) FROM chunk_columns WHERE id % 64 = 31")
+            .await,
+        t.number("SELECT COUNT(*) FROM chunks").await
+    );
 }

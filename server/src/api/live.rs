@@ -30,10 +30,10 @@ pub struct LiveApi;
 
 const EVENT_STREAM: &str = "text/event-stream";
 /// When a client comes back after the stream ended, in milliseconds.
-const BEGINNING: &str = "retry: 1000\n\n";
+const BEGINNING: &str = "retry: 1000\n";
 /// Said while nothing happens.
 const HEARTBEAT: &str =
-    ": nothing was clicked for a while; this line keeps proxies from closing the connection\n\n";
+    ": nothing was clicked for a while; this line keeps proxies from closing the connection\n";
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 /// How long somebody goes on listening who may not any more.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -67,14 +67,24 @@ fn event(happened: LiveClick) -> io::Result<String> {
     ))
 }
 
+/// Says where the listener is as well: who comes back without having heard a click goes on from there.
+/// Without data it is no event.
+fn place(text: &str, live: &Live) -> String {
+    match live.id() {
+        Some(id) => format!("{text}id: {id}\n\n"),
+        None => format!("{text}\n"),
+    }
+}
+
 impl Listener {
     /// What is sent next; nothing once the server stops or the caller may not listen any more.
     async fn part(mut self) -> io::Result<Option<(Bytes, Self)>> {
         if !self.has_begun {
             self.has_begun = true;
-            return Ok(Some((BEGINNING.into(), self)));
+            let text = place(BEGINNING, &self.live);
+            return Ok(Some((text.into(), self)));
         }
-        let text = {
+        let happened = {
             // Waiting goes on across checks: what it reads meanwhile must not begin anew each second.
             let next = self.live.next();
             tokio::pin!(next);
@@ -88,19 +98,23 @@ impl Listener {
                         }
                     }
                     happened = &mut next => match happened {
-                        Ok(happened) => break event(happened)?.into(),
+                        Ok(happened) => break Some(happened),
                         Err(error) => {
                             let error = &error as &dyn std::error::Error;
                             tracing::warn!(error, "a stream of clicks ended early");
                             return Ok(None);
                         }
                     },
-                    _ = self.heartbeats.tick() => break Bytes::from_static(HEARTBEAT.as_bytes()),
+                    _ = self.heartbeats.tick() => break None,
                 }
             }
         };
         self.heartbeats.reset();
-        Ok(Some((text, self)))
+        let text = match happened {
+            Some(happened) => event(happened)?,
+            None => place(HEARTBEAT, &self.live),
+        };
+        Ok(Some((text.into(), self)))
     }
 }
 

@@ -27,6 +27,8 @@ use crate::server::{EMAIL, PASSWORD, PATIENCE, Server, until};
 pub(crate) struct Stream {
     reader: BufReader<TcpStream>,
     pub(crate) head: String,
+    /// The id that it began with.
+    pub(crate) id: String,
     decoded: Vec<u8>,
 }
 
@@ -58,6 +60,7 @@ impl Stream {
         Self {
             reader,
             head: head.to_ascii_lowercase(),
+            id: String::new(),
             decoded: Vec::new(),
         }
     }
@@ -67,8 +70,14 @@ impl Stream {
         let mut stream = Self::open(server.address, token, query, lines);
         assert!(stream.head.starts_with("http/1.1 200"), "{}", stream.head);
         assert_eq!(stream.line().as_deref(), Some("retry: 1000"));
+        stream.id = stream.id_line();
         assert_eq!(stream.line().as_deref(), Some(""));
         stream
+    }
+
+    fn id_line(&mut self) -> String {
+        let line = self.line().unwrap();
+        line.strip_prefix("id: ").expect(&line).to_owned()
     }
 
     /// The next line of the body; `None` after a proper end.
@@ -152,6 +161,7 @@ fn silence_is_filled_with_comments() {
     let mut stream = Stream::listen(&server, server.token(), "", &[]);
     let line = stream.line().unwrap();
     assert!(line.starts_with(": "), "{line}");
+    assert_eq!(stream.id_line(), stream.id);
     assert!((10..25).contains(&begun.elapsed().as_secs()));
 }
 
@@ -308,6 +318,19 @@ fn a_click_is_told_to_whoever_listens_as_other_answers_have_it() {
     assert_eq!(told["link_id"], id, "of this link alone");
     assert_eq!(happened(&mut all).1, told);
     assert_eq!(clicks(&server).last(), Some(&told));
+}
+
+#[test]
+fn whoever_comes_back_before_the_first_event_misses_nothing() {
+    let server = Server::start(&[]);
+    server.link("live-soon", &json!({}));
+    let stream = Stream::listen(&server, server.token(), "", &[]);
+    let id = format!("Last-Event-ID: {}", stream.id);
+    drop(stream);
+    server.visitor().get("/live-soon").expect(302);
+    let mut again = Stream::listen(&server, server.token(), "", &[&id]);
+    let (_, told) = happened(&mut again);
+    assert_eq!(clicks(&server), [told]);
 }
 
 #[test]

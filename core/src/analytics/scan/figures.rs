@@ -1,6 +1,7 @@
 //! What was counted so far; figures of several batches add up.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use crate::analytics::visitors::Visitors;
 use crate::columns::KindCounts;
@@ -21,15 +22,47 @@ pub(in crate::analytics) struct Cell {
     pub(in crate::analytics) visitors: Visitors,
 }
 
-#[derive(Clone, Debug, Default)]
+/// Which keys are counted that have no cell yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    None,
+    /// As many as that, of the keys that belong to a part of all.
+    Cells {
+        most: usize,
+        part: Part,
+    },
+}
+
+/// One of several parts of all keys, of about the same size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::analytics) struct Part {
+    pub(in crate::analytics) number: u64,
+    pub(in crate::analytics) of: u64,
+}
+
+impl Part {
+    pub(in crate::analytics) const WHOLE: Self = Self { number: 0, of: 1 };
+
+    fn holds(self, key: &(impl Hash + ?Sized)) -> bool {
+        if self.of == 1 {
+            return true;
+        }
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        hasher.finish() % self.of == self.number
+    }
+}
+
+#[derive(Clone, Debug)]
 pub(in crate::analytics) struct Figures {
     /// Clicks of every kind that the filters select.
     pub(in crate::analytics) kinds: KindCounts,
     cells: Vec<Cell>,
     texts: HashMap<Box<str>, usize>,
     numbers: HashMap<i64, usize>,
-    /// Whether only the cells that are there already count.
-    closed: bool,
+    room: Room,
+    /// Whether a key was met that there was no room for.
+    pub(in crate::analytics) is_full: bool,
     /// Chunks with counted clicks, as indexes into the snapshot.
     pub(in crate::analytics) matched: Vec<usize>,
     /// Clicks whose visitors are past their retention.
@@ -54,14 +87,35 @@ impl Counted {
     }
 }
 
+impl Default for Figures {
+    /// Figures with room for every key.
+    fn default() -> Self {
+        Self::with_room(usize::MAX, Part::WHOLE)
+    }
+}
+
 impl Figures {
+    /// Figures of at most so many keys, and only of a part of them.
+    pub(in crate::analytics) fn with_room(most: usize, part: Part) -> Self {
+        Self {
+            kinds: KindCounts::default(),
+            cells: Vec::new(),
+            texts: HashMap::new(),
+            numbers: HashMap::new(),
+            room: Room::Cells { most, part },
+            is_full: false,
+            matched: Vec::new(),
+            visitors_lost: false,
+        }
+    }
+
     /// Figures of these keys and no others.
     pub(in crate::analytics) fn of(keys: impl IntoIterator<Item = Key>) -> Self {
         let mut figures = Self::default();
         for key in keys {
             figures.cell(key);
         }
-        figures.closed = true;
+        figures.room = Room::None;
         figures
     }
 
@@ -72,7 +126,7 @@ impl Figures {
             Key::Number(number) => {
                 let known = self.numbers.get(&number).copied();
                 known.or_else(|| {
-                    let place = self.new_cell()?;
+                    let place = self.new_cell(&number)?;
                     self.numbers.insert(number, place);
                     Some(place)
                 })
@@ -84,14 +138,21 @@ impl Figures {
     pub(super) fn cell_of(&mut self, text: &str) -> Option<usize> {
         let known = self.texts.get(text).copied();
         known.or_else(|| {
-            let place = self.new_cell()?;
+            let place = self.new_cell(text)?;
             self.texts.insert(text.into(), place);
             Some(place)
         })
     }
 
-    fn new_cell(&mut self) -> Option<usize> {
-        if self.closed {
+    fn new_cell(&mut self, key: &(impl Hash + ?Sized)) -> Option<usize> {
+        let Room::Cells { most, part } = self.room else {
+            return None;
+        };
+        if !part.holds(key) {
+            return None;
+        }
+        if self.cells.len() >= most {
+            self.is_full = true;
             return None;
         }
         self.cells.push(Cell::default());
@@ -138,6 +199,7 @@ impl Figures {
         self.kinds.add(other.kinds);
         self.matched.extend(other.matched);
         self.visitors_lost |= other.visitors_lost;
+        self.is_full |= other.is_full;
         let mut cells: Vec<_> = other.cells.into_iter().map(Some).collect();
         for (key, place) in keys(other.texts, other.numbers) {
             let Some(theirs) = cells[place].take() else {

@@ -6,7 +6,8 @@ use std::ops::Range;
 use crate::analytics::calendar::Calendar;
 use crate::analytics::scan::{Figures, Grouping, Key, Scan, shown};
 use crate::classify::Kind;
-use crate::columns::{Batch, Codes, Column, Damaged, KindCounts, Text};
+use crate::columns::{Batch, Coded, Codes, Column, Damaged, KindCounts, Text};
+use crate::model::Dimension;
 use crate::store::chunks::ChunkHead;
 
 /// Rows that are still in question: those of the links asked for whose mark is 1.
@@ -30,9 +31,26 @@ impl Selected {
         let first = table.first().copied().unwrap_or(0);
         match codes {
             Codes::Same => self.keep(|_| first),
-            Codes::Bytes(codes) => self.keep(|row| table[usize::from(codes[row])]),
+            Codes::Bytes(codes) => self.keep_bytes(codes, table),
             Codes::Words(codes) => self.keep(|row| table[usize::from(codes[row])]),
             Codes::Longs(codes) => self.keep(|row| table[codes[row] as usize]),
+        }
+    }
+
+    /// One comparison for a whole vector of rows where a single code is kept, as most often; otherwise
+    /// a look-up in a table that no code reaches beyond.
+    fn keep_bytes(&mut self, codes: &[u8], table: &[u8]) {
+        let kept = || (0..=u8::MAX).zip(table).filter(|(_, kept)| **kept != 0);
+        let mut whole = [0; 256];
+        whole[..table.len()].copy_from_slice(table);
+        let only = kept().next().filter(|_| kept().count() == 1);
+        for range in &self.ranges {
+            let marks = self.marks[range.clone()].iter_mut();
+            let rows = marks.zip(&codes[range.clone()]);
+            match only {
+                Some((only, _)) => rows.for_each(|(mark, code)| *mark &= u8::from(*code == only)),
+                None => rows.for_each(|(mark, code)| *mark &= whole[usize::from(*code)]),
+            }
         }
     }
 
@@ -82,12 +100,11 @@ impl Scan {
             }
             Grouping::Values(dimension, text) => {
                 let text = batch.text(*text)?;
-                let cells: Vec<_> = text
-                    .values
-                    .iter()
-                    .map(|value| figures.cell_of(shown(*dimension, value)))
-                    .collect();
-                self.count_codes(batch, &selected, &text.codes, &cells, figures);
+                if self.visitors {
+                    count_values_with_visitors(batch, &selected, text, *dimension, figures);
+                } else {
+                    count_values(&selected, text, *dimension, figures);
+                }
             }
             Grouping::Links | Grouping::Names(_) => self.count_links(batch, &selected, figures),
         }
@@ -190,47 +207,6 @@ impl Scan {
         }
     }
 
-    fn count_codes(
-        &self,
-        batch: &Batch,
-        selected: &Selected,
-        codes: &Codes,
-        cells: &[Option<usize>],
-        figures: &mut Figures,
-    ) {
-        if self.visitors {
-            selected.each(|row| {
-                if let Some(cell) = cells[codes.get(row)] {
-                    let cell = figures.cell_mut(cell);
-                    cell.clicks += 1;
-                    cell.visitors.insert(batch.visitors[row]);
-                }
-            });
-            return;
-        }
-        let mut clicks = vec![0_u64; cells.len()];
-        for range in &selected.ranges {
-            let marks = selected.marks[range.clone()]
-                .iter()
-                .map(|mark| u64::from(*mark));
-            match codes {
-                Codes::Same => clicks[0] += marks.sum::<u64>(),
-                Codes::Bytes(codes) => add_up(&mut clicks, &codes[range.clone()], marks),
-                Codes::Words(codes) => add_up(&mut clicks, &codes[range.clone()], marks),
-                Codes::Longs(_) => {
-                    for (row, mark) in range.clone().zip(marks) {
-                        clicks[codes.get(row)] += mark;
-                    }
-                }
-            }
-        }
-        for (clicks, cell) in clicks.into_iter().zip(cells) {
-            if let Some(cell) = cell {
-                figures.cell_mut(*cell).clicks += clicks;
-            }
-        }
-    }
-
     fn count_steps(
         &self,
         batch: &Batch,
@@ -240,11 +216,16 @@ impl Scan {
     ) {
         // The rows of a link are in the order of time, and the next link begins anew: steps come and go.
         let mut cells: Vec<Option<Option<usize>>> = vec![None; calendar.len().max(1)];
+        let mut current = (0..0, None);
         selected.each(|row| {
-            let step = calendar.step_at(batch.at[row]);
-            let cell = *cells[step]
-                .get_or_insert_with(|| figures.cell(Key::Number(step.cast_signed() as i64)));
-            if let Some(cell) = cell {
+            let at = batch.at[row];
+            if !current.0.contains(&at) {
+                let step = calendar.step_at(at);
+                let cell = *cells[step]
+                    .get_or_insert_with(|| figures.cell(Key::Number(step.cast_signed() as i64)));
+                current = (calendar.moments_of(step), cell);
+            }
+            if let Some(cell) = current.1 {
                 let cell = figures.cell_mut(cell);
                 cell.clicks += 1;
                 if self.visitors {
@@ -260,10 +241,7 @@ impl Scan {
                 continue;
             }
             let keys = self.keys_of_link(link).unwrap_or_default();
-            let clicks = rows
-                .clone()
-                .map(|row| u64::from(selected.marks[row]))
-                .sum::<u64>();
+            let clicks = sum(&selected.marks[rows.clone()]);
             if clicks == 0 {
                 continue;
             }
@@ -283,38 +261,90 @@ impl Scan {
     }
 }
 
+/// Rows of which so many marks add up to a byte.
+const ROWS_PER_BYTE: usize = 255;
+
 impl Selected {
     /// Selected rows with this code.
     fn count(&self, codes: &Codes, code: usize) -> u64 {
-        let sum = |is_it: &dyn Fn(usize) -> bool| -> u64 {
-            let rows = self.ranges.iter().flat_map(Clone::clone);
-            rows.map(|row| u64::from(self.marks[row] & u8::from(is_it(row))))
-                .sum()
-        };
+        let ranges = self.ranges.iter();
         match codes {
-            Codes::Same => self
-                .ranges
-                .iter()
+            Codes::Same => ranges.map(|range| sum(&self.marks[range.clone()])).sum(),
+            Codes::Bytes(codes) => ranges
                 .map(|range| {
-                    self.marks[range.clone()]
-                        .iter()
-                        .map(|mark| u64::from(*mark))
+                    // A dictionary of bytes has no other codes.
+                    let code = u8::try_from(code).unwrap_or(u8::MAX);
+                    let marks = self.marks[range.clone()].chunks(ROWS_PER_BYTE);
+                    let parts = marks.zip(codes[range.clone()].chunks(ROWS_PER_BYTE));
+                    parts
+                        .map(|(marks, codes)| u64::from(matching(marks, codes, code)))
                         .sum::<u64>()
                 })
                 .sum(),
-            Codes::Bytes(codes) => self
-                .ranges
-                .iter()
-                .map(|range| {
-                    let marks = &self.marks[range.clone()];
-                    let both = marks.iter().zip(&codes[range.clone()]);
-                    both.map(|(mark, is)| u64::from(*mark & u8::from(usize::from(*is) == code)))
-                        .sum::<u64>()
-                })
+            _ => ranges
+                .flat_map(Clone::clone)
+                .map(|row| u64::from(self.marks[row] & u8::from(codes.get(row) == code)))
                 .sum(),
-            _ => sum(&|row| codes.get(row) == code),
         }
     }
+}
+
+/// Sums of bytes fit a vector of many; longer sums are made of those.
+fn sum(marks: &[u8]) -> u64 {
+    let parts = marks.chunks(ROWS_PER_BYTE);
+    parts.map(|marks| u64::from(marks.iter().sum::<u8>())).sum()
+}
+
+fn matching(marks: &[u8], codes: &[u8], code: u8) -> u8 {
+    let both = marks.iter().zip(codes);
+    both.map(|(mark, is)| *mark & u8::from(*is == code)).sum()
+}
+
+/// Only values that some selected row has get a cell.
+fn count_values(selected: &Selected, text: &Coded, dimension: Dimension, figures: &mut Figures) {
+    let mut clicks = vec![0_u64; text.values.len()];
+    for range in &selected.ranges {
+        let marks = selected.marks[range.clone()]
+            .iter()
+            .map(|mark| u64::from(*mark));
+        match &text.codes {
+            Codes::Same => clicks[0] += marks.sum::<u64>(),
+            Codes::Bytes(codes) => add_up(&mut clicks, &codes[range.clone()], marks),
+            Codes::Words(codes) => add_up(&mut clicks, &codes[range.clone()], marks),
+            Codes::Longs(codes) => {
+                for (code, mark) in codes[range.clone()].iter().zip(marks) {
+                    clicks[*code as usize] += mark;
+                }
+            }
+        }
+    }
+    for (clicks, value) in clicks.into_iter().zip(&text.values) {
+        if clicks > 0
+            && let Some(cell) = figures.cell_of(shown(dimension, value))
+        {
+            figures.cell_mut(cell).clicks += clicks;
+        }
+    }
+}
+
+fn count_values_with_visitors(
+    batch: &Batch,
+    selected: &Selected,
+    text: &Coded,
+    dimension: Dimension,
+    figures: &mut Figures,
+) {
+    let mut cells: Vec<Option<Option<usize>>> = vec![None; text.values.len()];
+    selected.each(|row| {
+        let code = text.codes.get(row);
+        let cell = *cells[code]
+            .get_or_insert_with(|| figures.cell_of(shown(dimension, &text.values[code])));
+        if let Some(cell) = cell {
+            let cell = figures.cell_mut(cell);
+            cell.clicks += 1;
+            cell.visitors.insert(batch.visitors[row]);
+        }
+    });
 }
 
 fn add_up<Code: Copy + Into<usize>>(
