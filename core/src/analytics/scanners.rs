@@ -58,7 +58,7 @@ impl std::fmt::Debug for Scanners {
 }
 
 /// The job came to no end.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a scan of clicks was given up")]
 pub(super) struct GivenUp;
 
@@ -101,7 +101,8 @@ impl Scanners {
     fn submit(&self, job: Job) {
         let mut queue = self.shared.lock();
         queue.jobs.push_back(job);
-        if queue.idle == 0 && queue.threads < self.shared.most {
+        // Threads that were woken and do not run yet still count as idle.
+        if queue.jobs.len() > queue.idle && queue.threads < self.shared.most {
             let shared = Arc::clone(&self.shared);
             let thread = std::thread::Builder::new()
                 .name("terse-scanner".to_owned())
@@ -137,5 +138,35 @@ fn work(shared: &Shared) {
         drop(queue);
         // Whoever asked sees that no answer comes; the thread goes on.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(&shared.runtime)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn as_many_jobs_run_at_a_time_as_there_are_threads() {
+        let scanners = Scanners::new(Handle::current());
+        // One thread is idle when the others are needed.
+        scanners.run(|_| ()).await.unwrap();
+        let all_run = Arc::new(Barrier::new(scanners.threads()));
+        let jobs = (0..scanners.threads()).map(|_| {
+            let all_run = Arc::clone(&all_run);
+            scanners.run(move |_| all_run.wait().is_leader())
+        });
+        let jobs = futures_util::future::join_all(jobs);
+        let leaders = tokio::time::timeout(Duration::from_secs(20), jobs);
+        let leaders = leaders.await.expect("every job has a thread");
+        assert_eq!(
+            leaders
+                .into_iter()
+                .filter(|leader| *leader == Ok(true))
+                .count(),
+            1
+        );
     }
 }
