@@ -73,10 +73,14 @@ impl Calendar {
         step
     }
 
-    /// The moments of the period that a step holds, in unix milliseconds.
-    pub(super) fn moments_of(&self, step: usize) -> std::ops::Range<i64> {
-        let start = |step: usize| self.starts.get(step).copied();
-        start(step).unwrap_or(i64::MIN)..start(step + 1).unwrap_or(i64::MAX)
+    /// The unix milliseconds that [`Self::step_at`] takes for this step.
+    pub(super) fn moments_of(&self, step: usize) -> std::ops::RangeInclusive<i64> {
+        let start = match step {
+            0 => i64::MIN,
+            _ => self.starts.get(step).copied().unwrap_or(i64::MAX),
+        };
+        let next = self.starts.get(step + 1);
+        start..=next.map_or(i64::MAX, |next| next - 1)
     }
 
     /// How many steps there are.

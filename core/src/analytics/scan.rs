@@ -3,6 +3,7 @@
 mod columns_wanted;
 mod figures;
 mod kernel;
+mod selected;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -41,6 +41,24 @@ impl Visitors {
         }
     }
 
+    /// Adds the visitors of those rows whose mark is 1, not 0.
+    pub(crate) fn insert_marked(&mut self, hashes: &[u64], marks: &[u8]) {
+        let mut rows = hashes.iter().zip(marks);
+        while let Self::Exact(_) = self {
+            match rows.next() {
+                None => return,
+                Some((_, 0)) => {}
+                Some((hash, _)) => self.insert(*hash),
+            }
+        }
+        if let Self::Estimated(registers) = self {
+            // A jump that nobody can foresee takes longer than looking at a row that does not count.
+            for (hash, mark) in rows {
+                raise(registers, *hash, *mark);
+            }
+        }
+    }
+
     /// Adds all visitors of another set.
     pub(crate) fn merge(&mut self, mut other: Self) {
         // The larger one stays: usually one of them is empty.
@@ -82,15 +100,21 @@ impl Visitors {
 }
 
 #[inline]
+fn register(registers: &mut [u8; REGISTERS], hash: u64) {
+    raise(registers, hash, 1);
+}
+
+/// Notes a hash if `mark` is 1, and nothing if it is 0.
+#[inline]
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the index has 14 bits and the run of zeros at most 51"
 )]
-fn register(registers: &mut [u8; REGISTERS], hash: u64) {
+fn raise(registers: &mut [u8; REGISTERS], hash: u64, mark: u8) {
     let index = (hash >> (64 - PRECISION)) as usize;
     let zeros = (hash << PRECISION | 1 << (PRECISION - 1)).leading_zeros() as u8;
     let register = &mut registers[index];
-    *register = (*register).max(zeros + 1);
+    *register = (*register).max((zeros + 1) * mark);
 }
 
 #[expect(
@@ -236,6 +260,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn marked_rows_count_and_others_do_not(rows in prop::collection::vec((any::<u64>(), 0..2_u8), 0..6_000)) {
+            let (hashes, marks): (Vec<u64>, Vec<u8>) = rows.iter().copied().unzip();
+            let (mut at_once, mut one_by_one) = (Visitors::default(), Visitors::default());
+            at_once.insert_marked(&hashes, &marks);
+            for (hash, _) in rows.iter().filter(|(_, mark)| *mark == 1) {
+                one_by_one.insert(*hash);
+            }
+            prop_assert_eq!(at_once.count(), one_by_one.count());
+        }
+
         #[test]
         fn sets_merged_in_any_way_count_like_one(hashes in prop::collection::vec(any::<u64>(), 0..6_000), cut in 0..6_000_usize) {
             let cut = cut.min(hashes.len());

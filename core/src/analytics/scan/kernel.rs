@@ -4,67 +4,13 @@
 use std::ops::Range;
 
 use crate::analytics::calendar::Calendar;
+use crate::analytics::scan::figures::Cell;
+use crate::analytics::scan::selected::{Selected, sum};
 use crate::analytics::scan::{Figures, Grouping, Key, Scan, shown};
 use crate::classify::Kind;
 use crate::columns::{Batch, Coded, Codes, Column, Damaged, KindCounts, Text};
 use crate::model::Dimension;
 use crate::store::chunks::ChunkHead;
-
-/// Rows that are still in question: those of the links asked for whose mark is 1.
-struct Selected {
-    ranges: Vec<Range<usize>>,
-    marks: Vec<u8>,
-}
-
-impl Selected {
-    /// Keeps only rows that `keeps` gives 1 for.
-    fn keep(&mut self, mut keeps: impl FnMut(usize) -> u8) {
-        for range in &self.ranges {
-            for (mark, row) in self.marks[range.clone()].iter_mut().zip(range.clone()) {
-                *mark &= keeps(row);
-            }
-        }
-    }
-
-    /// Keeps only rows whose code has 1 in the table.
-    fn keep_codes(&mut self, codes: &Codes, table: &[u8]) {
-        let first = table.first().copied().unwrap_or(0);
-        match codes {
-            Codes::Same => self.keep(|_| first),
-            Codes::Bytes(codes) => self.keep_bytes(codes, table),
-            Codes::Words(codes) => self.keep(|row| table[usize::from(codes[row])]),
-            Codes::Longs(codes) => self.keep(|row| table[codes[row] as usize]),
-        }
-    }
-
-    /// One comparison for a whole vector of rows where a single code is kept, as most often; otherwise
-    /// a look-up in a table that no code reaches beyond.
-    fn keep_bytes(&mut self, codes: &[u8], table: &[u8]) {
-        let kept = || (0..=u8::MAX).zip(table).filter(|(_, kept)| **kept != 0);
-        let mut whole = [0; 256];
-        whole[..table.len()].copy_from_slice(table);
-        let only = kept().next().filter(|_| kept().count() == 1);
-        for range in &self.ranges {
-            let marks = self.marks[range.clone()].iter_mut();
-            let rows = marks.zip(&codes[range.clone()]);
-            match only {
-                Some((only, _)) => rows.for_each(|(mark, code)| *mark &= u8::from(*code == only)),
-                None => rows.for_each(|(mark, code)| *mark &= whole[usize::from(*code)]),
-            }
-        }
-    }
-
-    /// Hands over every row that is still selected.
-    fn each(&self, mut take: impl FnMut(usize)) {
-        for range in &self.ranges {
-            for row in range.clone() {
-                if self.marks[row] != 0 {
-                    take(row);
-                }
-            }
-        }
-    }
-}
 
 impl Scan {
     /// Counts the rows of a batch: of a chunk with the columns that [`Scan::way`] names, or of the tail
@@ -203,7 +149,7 @@ impl Scan {
         let cell = figures.cell_mut(cell);
         cell.clicks += counted;
         if self.visitors {
-            selected.each(|row| cell.visitors.insert(batch.visitors[row]));
+            add_visitors(batch, selected, cell);
         }
     }
 
@@ -216,23 +162,31 @@ impl Scan {
     ) {
         // The rows of a link are in the order of time, and the next link begins anew: steps come and go.
         let mut cells: Vec<Option<Option<usize>>> = vec![None; calendar.len().max(1)];
-        let mut current = (0..0, None);
-        selected.each(|row| {
-            let at = batch.at[row];
-            if !current.0.contains(&at) {
-                let step = calendar.step_at(at);
-                let cell = *cells[step]
-                    .get_or_insert_with(|| figures.cell(Key::Number(step.cast_signed() as i64)));
-                current = (calendar.moments_of(step), cell);
-            }
-            if let Some(cell) = current.1 {
+        for range in &selected.ranges {
+            let mut rest = range.clone();
+            while let Some(at) = batch.at.get(rest.start).filter(|_| !rest.is_empty()) {
+                let step = calendar.step_at(*at);
+                let moments = calendar.moments_of(step);
+                let mut in_step = batch.at[rest.clone()].iter();
+                let end = in_step.position(|at| !moments.contains(at));
+                let rows = rest.start..end.map_or(rest.end, |end| rest.start + end);
+                rest.start = rows.end;
+                let marks = &selected.marks[rows.clone()];
+                let clicks = sum(marks);
+                if clicks == 0 {
+                    continue;
+                }
+                let key = Key::Number(step.cast_signed() as i64);
+                let Some(cell) = *cells[step].get_or_insert_with(|| figures.cell(key)) else {
+                    continue;
+                };
                 let cell = figures.cell_mut(cell);
-                cell.clicks += 1;
+                cell.clicks += clicks;
                 if self.visitors {
-                    cell.visitors.insert(batch.visitors[row]);
+                    cell.visitors.insert_marked(&batch.visitors[rows], marks);
                 }
             }
-        });
+        }
     }
 
     fn count_links(&self, batch: &Batch, selected: &Selected, figures: &mut Figures) {
@@ -252,52 +206,22 @@ impl Scan {
                 let cell = figures.cell_mut(cell);
                 cell.clicks += clicks;
                 if self.visitors {
-                    for row in rows.clone().filter(|row| selected.marks[*row] != 0) {
-                        cell.visitors.insert(batch.visitors[row]);
-                    }
+                    let marks = &selected.marks[rows.clone()];
+                    cell.visitors
+                        .insert_marked(&batch.visitors[rows.clone()], marks);
                 }
             }
         }
     }
 }
 
-/// Rows of which so many marks add up to a byte.
-const ROWS_PER_BYTE: usize = 255;
-
-impl Selected {
-    /// Selected rows with this code.
-    fn count(&self, codes: &Codes, code: usize) -> u64 {
-        let ranges = self.ranges.iter();
-        match codes {
-            Codes::Same => ranges.map(|range| sum(&self.marks[range.clone()])).sum(),
-            Codes::Bytes(codes) => ranges
-                .map(|range| {
-                    // A dictionary of bytes has no other codes.
-                    let code = u8::try_from(code).unwrap_or(u8::MAX);
-                    let marks = self.marks[range.clone()].chunks(ROWS_PER_BYTE);
-                    let parts = marks.zip(codes[range.clone()].chunks(ROWS_PER_BYTE));
-                    parts
-                        .map(|(marks, codes)| u64::from(matching(marks, codes, code)))
-                        .sum::<u64>()
-                })
-                .sum(),
-            _ => ranges
-                .flat_map(Clone::clone)
-                .map(|row| u64::from(self.marks[row] & u8::from(codes.get(row) == code)))
-                .sum(),
-        }
+/// Of all selected rows.
+fn add_visitors(batch: &Batch, selected: &Selected, cell: &mut Cell) {
+    for range in &selected.ranges {
+        let marks = &selected.marks[range.clone()];
+        cell.visitors
+            .insert_marked(&batch.visitors[range.clone()], marks);
     }
-}
-
-/// Sums of bytes fit a vector of many; longer sums are made of those.
-fn sum(marks: &[u8]) -> u64 {
-    let parts = marks.chunks(ROWS_PER_BYTE);
-    parts.map(|marks| u64::from(marks.iter().sum::<u8>())).sum()
-}
-
-fn matching(marks: &[u8], codes: &[u8], code: u8) -> u8 {
-    let both = marks.iter().zip(codes);
-    both.map(|(mark, is)| *mark & u8::from(*is == code)).sum()
 }
 
 /// Only values that some selected row has get a cell.
@@ -334,17 +258,57 @@ fn count_values_with_visitors(
     dimension: Dimension,
     figures: &mut Figures,
 ) {
-    let mut cells: Vec<Option<Option<usize>>> = vec![None; text.values.len()];
-    selected.each(|row| {
-        let code = text.codes.get(row);
-        let cell = *cells[code]
-            .get_or_insert_with(|| figures.cell_of(shown(dimension, &text.values[code])));
-        if let Some(cell) = cell {
-            let cell = figures.cell_mut(cell);
-            cell.clicks += 1;
-            cell.visitors.insert(batch.visitors[row]);
+    let cell_of = |code: usize, figures: &mut Figures| {
+        let value = text.values.get(code);
+        value.and_then(|value| figures.cell_of(shown(dimension, value)))
+    };
+    match &text.codes {
+        Codes::Same => {
+            let marks = selected.ranges.iter();
+            let clicks: u64 = marks.map(|range| sum(&selected.marks[range.clone()])).sum();
+            if clicks > 0
+                && let Some(cell) = cell_of(0, figures)
+            {
+                let cell = figures.cell_mut(cell);
+                cell.clicks += clicks;
+                add_visitors(batch, selected, cell);
+            }
         }
-    });
+        Codes::Bytes(codes) => count_codes(batch, selected, codes, text, figures, cell_of),
+        Codes::Words(codes) => count_codes(batch, selected, codes, text, figures, cell_of),
+        Codes::Longs(codes) => {
+            let codes: Vec<_> = codes.iter().map(|code| *code as usize).collect();
+            count_codes(batch, selected, &codes, text, figures, cell_of);
+        }
+    }
+}
+
+/// Row by row: neighbours have different values.
+fn count_codes<Code: Copy + Into<usize>>(
+    batch: &Batch,
+    selected: &Selected,
+    codes: &[Code],
+    text: &Coded,
+    figures: &mut Figures,
+    cell_of: impl Fn(usize, &mut Figures) -> Option<usize>,
+) {
+    let mut cells: Vec<Option<Option<usize>>> = vec![None; text.values.len()];
+    for range in &selected.ranges {
+        let codes = codes[range.clone()].iter();
+        let rows = codes.zip(&selected.marks[range.clone()]);
+        for ((code, mark), visitor) in rows.zip(&batch.visitors[range.clone()]) {
+            if *mark == 0 {
+                continue;
+            }
+            let code = (*code).into();
+            let cell = *cells[code].get_or_insert_with(|| cell_of(code, figures));
+            if let Some(cell) = cell {
+                let cell = figures.cell_mut(cell);
+                cell.clicks += 1;
+                cell.visitors.insert(*visitor);
+            }
+        }
+    }
 }
 
 fn add_up<Code: Copy + Into<usize>>(
