@@ -1,7 +1,7 @@
 //! Recording a click so that it survives what the level in force promises, or saying that it cannot be.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OnceCell, Semaphore};
@@ -11,7 +11,7 @@ use crate::live::LiveHub;
 use crate::model::{Clock, Entropy, Timestamp, WorkspaceId, random_bytes};
 use crate::redirect::ResolveError;
 use crate::sealer::Tails;
-use crate::spool::{AppendError, Spool};
+use crate::spool::{AppendError, Durability, Spool};
 use crate::store::clicks::NewClicks;
 use crate::store::streams::StreamLimit;
 use crate::store::{DATABASE_PATIENCE, Store, StoreError, within};
@@ -54,6 +54,8 @@ pub(crate) struct Capture {
     permits: Semaphore,
     failed_at: AtomicI64,
     unrecorded: Unrecorded,
+    database_away: AtomicBool,
+    unconfirmed: AtomicU64,
 }
 
 /// Clicks written straight into the database have an identity too: a stream of this process that
@@ -132,6 +134,8 @@ impl Capture {
             permits: Semaphore::new(DIRECT_WRITES),
             failed_at: AtomicI64::new(i64::MIN),
             unrecorded: Unrecorded::default(),
+            database_away: AtomicBool::new(false),
+            unconfirmed: AtomicU64::new(0),
         }
     }
 
@@ -145,14 +149,55 @@ impl Capture {
 
     /// Returns once the click survives what the level in force promises.
     pub(crate) async fn record(&self, payload: &[u8]) -> Result<(), ResolveError> {
-        let spooled = match &self.spool {
-            Some(spool) => spool.append(payload).await,
-            None => Err(AppendError::Closed),
+        let Some(spool) = &self.spool else {
+            return self.record_directly(payload, &AppendError::Closed).await;
         };
-        match spooled {
-            Ok(()) => Ok(()),
+        if spool.durability() == Durability::Node {
+            return self.record_in_database(spool, payload).await;
+        }
+        match spool.append_locally(payload).await {
+            Ok(_) => Ok(()),
             Err(error) => self.record_directly(payload, &error).await,
         }
+    }
+
+    /// Answers once the database has the click. While it is away, nobody waits for it a second time:
+    /// clicks are refused, or answered at level `power` and counted as unconfirmed.
+    async fn record_in_database(&self, spool: &Spool, payload: &[u8]) -> Result<(), ResolveError> {
+        let refuses = self.on_unrecordable == OnUnrecordable::Refuse;
+        let away = self.database_away.load(Ordering::Relaxed);
+        if away && refuses {
+            return Err(ResolveError::Unrecordable);
+        }
+        let appended = match spool.append_locally(payload).await {
+            Ok(appended) => appended,
+            Err(error) => return self.record_directly(payload, &error).await,
+        };
+        let counted = spool.in_database(&appended);
+        if !away
+            && tokio::time::timeout(DATABASE_PATIENCE, counted)
+                .await
+                .is_ok()
+        {
+            return Ok(());
+        }
+        self.database_is_away(true);
+        if refuses {
+            appended.withdraw();
+            return Err(ResolveError::Unrecordable);
+        }
+        self.unconfirmed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Tells whether the database takes clicks at the moment.
+    pub(crate) fn database_is_away(&self, away: bool) {
+        self.database_away.store(away, Ordering::Relaxed);
+    }
+
+    /// Clicks that were answered at level `node` before the database had them.
+    pub(crate) fn unconfirmed(&self) -> u64 {
+        self.unconfirmed.load(Ordering::Relaxed)
     }
 
     #[cold]
@@ -197,7 +242,7 @@ impl Capture {
                 .insert_click(click, stream, limit, now)
                 .await
                 .ok()?;
-            self.inserted(workspace);
+            self.inserted(workspace, stream);
             Some(())
         };
         let written = tokio::time::timeout(DIRECT_PATIENCE, write).await;
@@ -222,14 +267,15 @@ impl Capture {
         let taken = async {
             let stream = self.direct_number().await?;
             let now = self.clock.now();
-            self.store.insert_limited_click(click, stream, now).await
+            let taken = self.store.insert_limited_click(click, stream, now).await?;
+            Ok(taken.then_some(stream))
         };
         match within(DATABASE_PATIENCE, taken).await {
-            Ok(true) => {
-                self.inserted(workspace);
+            Ok(Some(stream)) => {
+                self.inserted(workspace, stream);
                 Ok(SlotOutcome::Taken)
             }
-            Ok(false) => Ok(SlotOutcome::UsedUp),
+            Ok(None) => Ok(SlotOutcome::UsedUp),
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -241,9 +287,9 @@ impl Capture {
     }
 
     /// Tells those who follow what is counted.
-    fn inserted(&self, workspace: WorkspaceId) {
+    fn inserted(&self, workspace: WorkspaceId, stream: i64) {
         self.tails.add(workspace, 1);
-        self.hub.written(workspace);
+        self.hub.written(workspace, stream);
     }
 
     async fn direct_number(&self) -> Result<i64, StoreError> {

@@ -1,8 +1,9 @@
 //! Telling those who listen what was just counted.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::analytics::RecordedClick;
 use crate::classify::{Facts, Kind, Reason};
@@ -19,25 +20,61 @@ pub(crate) enum News {
     Folded(Arc<[(WorkspaceId, Arc<RecordedClick>)]>),
     /// Something of this workspace was written straight into the database.
     Written(WorkspaceId),
+    /// Other nodes counted clicks, of whatever workspaces, out of these streams.
+    Elsewhere(Arc<[i64]>),
 }
 
 /// Where news come from. Without listeners nothing is done for them.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveHub {
     news: broadcast::Sender<News>,
+    /// Numbers of this node's streams, as far as somebody listened.
+    own: Arc<Mutex<BTreeSet<i64>>>,
+    listened: Arc<Notify>,
 }
 
 impl Default for LiveHub {
     fn default() -> Self {
         Self {
             news: broadcast::Sender::new(BEHIND),
+            own: Arc::default(),
+            listened: Arc::default(),
         }
     }
 }
 
 impl LiveHub {
     pub(crate) fn listen(&self) -> broadcast::Receiver<News> {
-        self.news.subscribe()
+        let news = self.news.subscribe();
+        self.listened.notify_one();
+        news
+    }
+
+    /// Completes when somebody listens.
+    pub(crate) async fn listeners(&self) {
+        while self.news.receiver_count() == 0 {
+            self.listened.notified().await;
+        }
+    }
+
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.news.receiver_count() > 0
+    }
+
+    /// Tells of streams that others counted clicks of; those of this node are known already.
+    pub(crate) fn moved(&self, streams: impl IntoIterator<Item = i64>) {
+        let own = self.own().clone();
+        let streams: Arc<[i64]> = streams
+            .into_iter()
+            .filter(|stream| !own.contains(stream))
+            .collect();
+        if !streams.is_empty() {
+            let _ = self.news.send(News::Elsewhere(streams));
+        }
+    }
+
+    fn own(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells of clicks of streams with these numbers, after their transaction.
@@ -45,6 +82,8 @@ impl LiveHub {
         if self.news.receiver_count() == 0 {
             return;
         }
+        let streams: Vec<_> = streams.into_iter().collect();
+        self.own().extend(streams.iter().map(|(_, number)| *number));
         let clicks = streams
             .into_iter()
             .flat_map(|(clicks, stream)| clicks.iter().map(move |click| (click, stream)))
@@ -64,8 +103,9 @@ impl LiveHub {
     }
 
     /// Tells that a click was written straight into the database.
-    pub(crate) fn written(&self, workspace: WorkspaceId) {
+    pub(crate) fn written(&self, workspace: WorkspaceId, stream: i64) {
         if self.news.receiver_count() > 0 {
+            self.own().insert(stream);
             let _ = self.news.send(News::Written(workspace));
         }
     }
@@ -83,7 +123,9 @@ pub(crate) struct Heard {
 }
 
 /// Clicks that are counted this much later than they happened are not told to somebody who comes back.
-const LATEST: std::time::Duration = std::time::Duration::from_mins(10);
+pub(crate) const LATEST: std::time::Duration = std::time::Duration::from_mins(10);
+/// How long a thread may take between looking at the clock and recording its click.
+const OVERTAKING: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Heard {
     pub(crate) fn since(now: Timestamp) -> Self {
@@ -96,6 +138,16 @@ impl Heard {
     /// No click before this moment is news.
     pub(crate) fn start(&self) -> Timestamp {
         self.since
+    }
+
+    /// No click of these streams that is news happened before this moment. A stream's clicks come in the
+    /// order in which they happened, but for threads that overtake each other.
+    pub(crate) fn start_of(&self, streams: &std::collections::BTreeSet<i64>) -> Timestamp {
+        let of_stream = |stream: &i64| match self.streams.get(stream) {
+            Some((_, at)) => at.minus(OVERTAKING),
+            None => self.since,
+        };
+        streams.iter().map(of_stream).min().unwrap_or(self.since)
     }
 
     /// Whether a click was not told yet.

@@ -16,6 +16,7 @@ use crate::links::{ClickEraser, Links};
 use crate::live::LiveHub;
 use crate::mail::{Mailer, Postman};
 use crate::model::{Clock, DomainId, Entropy, OsEntropy, SystemClock, VisitorEpoch};
+use crate::neighbours::Neighbours;
 use crate::place::{PlaceFileStatus, PlaceFinder};
 use crate::redirect::{Preview, Redirector, Resolution, ResolveError};
 use crate::resolver::Resolver;
@@ -24,7 +25,8 @@ use crate::sealer::{
 };
 use crate::site::{PublicUrlError, Site};
 use crate::spool::{Durability, Spool, SpoolError, SpoolOptions, SpoolStatus};
-use crate::store::{DatabaseUrl, MigrationStatus, PoolPurpose, StorageReport, Store, StoreError};
+use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError};
+use crate::tools::Tools;
 use crate::verify::{VerifyReport, verify};
 use crate::visitor_salts::VisitorSalts;
 use crate::workspaces::Workspaces;
@@ -58,6 +60,8 @@ struct Inner {
     tails: Arc<Tails>,
     errands: Errands,
     clock: Arc<dyn Clock>,
+    /// `None` where no other node can be.
+    _neighbours: Option<Neighbours>,
 }
 
 /// Why an installation could not be opened.
@@ -93,6 +97,8 @@ pub struct Status {
     pub spool: SpoolStatus,
     /// Answered redirects that no store took, since the process began.
     pub unrecorded: u64,
+    /// Redirects answered at level `node` before the database had their click, since the process began.
+    pub unconfirmed: u64,
     pub folded: u64,
     pub fold_batches: u64,
     /// Batches that turned out to be in the database already.
@@ -180,6 +186,7 @@ impl Terse {
         Status {
             spool: self.inner.spool.status(),
             unrecorded: self.inner.capture.unrecorded().total(),
+            unconfirmed: self.inner.capture.unconfirmed(),
             folded: progress.folded.load(Ordering::Relaxed),
             fold_batches: progress.batches.load(Ordering::Relaxed),
             fold_repeated: progress.repeated.load(Ordering::Relaxed),
@@ -410,7 +417,12 @@ impl TerseBuilder {
         let way = self.open_way(database, &store).await?;
         let resolver = Arc::new(Resolver::new(store.clone(), Arc::clone(&clock)));
         let jobs = Jobs::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy));
+        // SQLite has one node.
+        let shared = matches!(self.database, Some(DatabaseUrl::Postgres(_)));
+        let neighbours =
+            shared.then(|| Neighbours::watch(store.clone(), way.hub.clone(), Arc::clone(&clock)));
         let inner = Inner {
+            _neighbours: neighbours,
             worker: self.mailer.map(|mailer| {
                 let postman = Postman {
                     store: store.clone(),
@@ -531,11 +543,7 @@ impl TerseBuilder {
     pub async fn tools(self) -> Result<Tools, OpenError> {
         let database = self.database.clone().ok_or(OpenError::NoDatabase)?;
         let store = open_store(&database).await?;
-        Ok(Tools {
-            accounts: Accounts::new(store.clone(), Arc::clone(&self.clock), self.entropy),
-            store,
-            clock: self.clock,
-        })
+        Ok(Tools::new(store, self.clock, self.entropy))
     }
 
     fn spool_path(&self, database: &DatabaseUrl) -> PathBuf {
@@ -600,59 +608,4 @@ async fn open_spool(
         .await
         .map_err(std::io::Error::other)?
         .map_err(OpenError::from)
-}
-
-/// The database alone, for an administrator's work beside a running server.
-#[derive(Clone, Debug)]
-pub struct Tools {
-    store: Store,
-    accounts: Accounts,
-    clock: Arc<dyn Clock>,
-}
-
-impl Tools {
-    pub fn accounts(&self) -> &Accounts {
-        &self.accounts
-    }
-
-    /// Compares every link's clicks with its counters.
-    pub async fn verify(&self) -> Result<VerifyReport, StoreError> {
-        verify(&self.store).await
-    }
-
-    /// How clicks are stored, and how much room they take.
-    pub async fn storage(&self) -> Result<StorageReport, StoreError> {
-        self.store.storage().await
-    }
-
-    /// Accepts the gaps that were found in this stream (32 hexadecimal digits); the running server
-    /// goes on after them. Returns how many there were.
-    pub async fn accept_gaps(&self, stream: &str) -> Result<u64, StoreError> {
-        let Ok(stream) = u128::from_str_radix(stream, 16) else {
-            return Ok(0);
-        };
-        self.store
-            .accept_gaps(&stream.to_be_bytes(), self.clock.now())
-            .await
-    }
-
-    /// Every migration that this release or the database knows.
-    pub async fn migrations(&self) -> Result<Vec<MigrationStatus>, StoreError> {
-        self.store.migration_status().await
-    }
-
-    /// Applies all migrations that are missing.
-    pub async fn migrate_up(&self) -> Result<(), StoreError> {
-        self.store.migrate_up().await
-    }
-
-    /// Takes back every migration after `target`; 0 takes back all, and with them all data.
-    pub async fn migrate_down(&self, target: i64) -> Result<(), StoreError> {
-        self.store.migrate_down(target).await
-    }
-
-    /// Closes the database.
-    pub async fn close(&self) {
-        self.store.close().await;
-    }
 }

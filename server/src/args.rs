@@ -64,6 +64,12 @@ pub enum Command {
         #[command(subcommand)]
         action: Spool,
     },
+    /// Copy the database beside a running server (SQLite; of PostgreSQL it prints how)
+    Backup {
+        /// The file to make; it must not exist
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
     /// Print the settings in force and where each comes from; secrets stay hidden
     Config,
     /// Print the `OpenAPI` document
@@ -108,6 +114,12 @@ pub enum User {
 /// What to do with the spool.
 #[derive(Debug, Subcommand)]
 pub enum Spool {
+    /// Take over the clicks of a node that is gone; can be repeated, and deletes nothing
+    Ship {
+        /// The node's spool directory, or the data directory that it is in; no server may be using it
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
     /// Record that clicks of one stream are missing for good, and fold what comes after them
     AcceptGap {
         /// The stream that stopped, as in the log

@@ -1,5 +1,8 @@
 //! What each subcommand does.
 
+mod backup;
+mod spool;
+
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
@@ -77,7 +80,11 @@ async fn perform(
         Command::Verify => verify(&config).await,
         Command::Spool {
             action: Spool::AcceptGap { stream },
-        } => accept_gap(&stream, &config).await,
+        } => spool::accept_gap(&stream, &config).await,
+        Command::Spool {
+            action: Spool::Ship { dir },
+        } => spool::ship(&dir, &config).await,
+        Command::Backup { to } => backup::backup(&to, &config).await,
         Command::Config | Command::Openapi => Ok(ExitCode::SUCCESS),
     }
 }
@@ -265,18 +272,6 @@ fn told_of_losses(report: &VerifyReport) -> String {
         ));
     }
     text
-}
-
-async fn accept_gap(stream: &str, config: &Config) -> anyhow::Result<ExitCode> {
-    let tools = tools(config, false).await?;
-    let accepted = tools.accept_gaps(stream).await?;
-    tools.close().await;
-    if accepted == 0 {
-        bail!("no gap waits in the stream {stream}");
-    }
-    Ok(print(&format!(
-        "Accepted {accepted} gap(s); the running server goes on after them.\n"
-    )))
 }
 
 fn shown(config: &Config) -> String {

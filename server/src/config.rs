@@ -47,6 +47,8 @@ pub enum ClickDurability {
     Process,
     /// It survives a power cut.
     Power,
+    /// It survives loss of the machine.
+    Node,
 }
 
 /// What happens to a click that no store takes.

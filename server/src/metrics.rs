@@ -170,7 +170,7 @@ fn register_status(registry: &mut Registry, status: &Status, now: Timestamp) {
     let oldest = spool
         .pending_since
         .map_or(0.0, |since| now.since(since).as_secs_f64());
-    let counters: [(&str, &str, u64); 13] = [
+    let counters: [(&str, &str, u64); 14] = [
         (
             "spool_appended",
             "Clicks appended to the spool",
@@ -195,6 +195,11 @@ fn register_status(registry: &mut Registry, status: &Status, now: Timestamp) {
             "spool_corrupt",
             "Files with damage before their end",
             spool.corrupt_files,
+        ),
+        (
+            "clicks_unconfirmed",
+            "Redirects answered at level node before the database had their click",
+            status.unconfirmed,
         ),
         (
             "clicks_unrecorded",

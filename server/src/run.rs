@@ -48,6 +48,7 @@ pub fn builder(config: &Config) -> anyhow::Result<TerseBuilder> {
         .durability(match config.click_durability {
             ClickDurability::Process => Durability::Process,
             ClickDurability::Power => Durability::Power,
+            ClickDurability::Node => Durability::Node,
         })
         .on_unrecordable(match config.on_unrecordable {
             OnUnrecordable::Serve => terse_core::OnUnrecordable::Serve,

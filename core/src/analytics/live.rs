@@ -4,7 +4,7 @@
 //! falling behind, clicks written straight into the database or by other nodes) is read from the database,
 //! and [`Heard`] tells what of it was told already.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,10 @@ pub struct Live {
     ready: VecDeque<(Arc<RecordedClick>, String)>,
     /// When the database has to be read, if it has.
     read_at: Option<Instant>,
+    /// The streams that moved, if it is known that no others did.
+    moved: Option<BTreeSet<i64>>,
+    /// How long the last reading took.
+    reading_took: Duration,
 }
 
 impl Analytics {
@@ -84,6 +88,8 @@ impl Analytics {
             heard,
             ready: VecDeque::new(),
             read_at: None,
+            moved: None,
+            reading_took: Duration::ZERO,
         };
         live.look_at_links().await?;
         if after.is_some() {
@@ -110,6 +116,7 @@ impl Live {
                 tokio::time::sleep_until(at).await;
                 self.catch_up().await?;
                 self.read_at = None;
+                self.moved = None;
                 continue;
             }
             match self.news.recv().await {
@@ -117,7 +124,7 @@ impl Live {
                     let asks_for_some = !self.question.condition.is_empty();
                     if asks_for_some && self.links_read.elapsed() >= LOOK_AT_LINKS_EVERY {
                         // Read again in full: this piece of news is gone when the waiting is given up.
-                        self.read_at = Some(Instant::now());
+                        self.read_everything_at(Instant::now());
                         self.look_at_links().await?;
                     } else {
                         self.take(&clicks);
@@ -125,13 +132,25 @@ impl Live {
                 }
                 Ok(News::Written(workspace)) => {
                     if workspace == self.question.workspace {
-                        self.read_at = Some(Instant::now() + GATHER);
+                        self.read_everything_at(Instant::now() + GATHER);
                     }
                 }
-                Err(RecvError::Lagged(_)) => self.read_at = Some(Instant::now()),
+                Ok(News::Elsewhere(streams)) => self.read_streams_soon(&streams),
+                Err(RecvError::Lagged(_)) => self.read_everything_at(Instant::now()),
                 Err(RecvError::Closed) => return Err(AnalyticsError::Interrupted),
             }
         }
+    }
+
+    fn read_everything_at(&mut self, at: Instant) {
+        self.read_at = Some(at);
+        self.moved = None;
+    }
+
+    /// Has the clicks of other nodes read; a listener spends a fifth of its time on that at most.
+    fn read_streams_soon(&mut self, streams: &[i64]) {
+        self.read_at = Some(Instant::now() + GATHER.max(self.reading_took * 4));
+        self.moved = Some(streams.iter().copied().collect());
     }
 
     fn take(&mut self, clicks: &[(WorkspaceId, Arc<RecordedClick>)]) {
@@ -154,7 +173,11 @@ impl Live {
         let catching_up = Arc::clone(&self.analytics.catching_up);
         let _turn = catching_up.acquire_owned().await;
         let mut question = self.question.clone();
-        question.from = self.heard.start();
+        let begun = Instant::now();
+        question.from = match &self.moved {
+            Some(streams) => self.heard.start_of(streams),
+            None => self.heard.start(),
+        };
         // What was heard is noted of all clicks of the workspace.
         question.filters = Arc::default();
         question.condition = LinkCondition::default();
@@ -185,6 +208,8 @@ impl Live {
                 self.ready.push_back((click, self.heard.to_id()));
             }
         }
+        self.heard.forget_before(self.analytics.clock.now());
+        self.reading_took = begun.elapsed();
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Reading the next batch: some records of each stream, decoded into rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::click::ClickHead;
 use crate::model::{Clock, Timestamp, WorkspaceId};
@@ -87,6 +87,18 @@ impl BatchReader {
         streams: &mut HashMap<StreamId, StreamState>,
         clock: &dyn Clock,
     ) -> bool {
+        let more = self.read_streams(spool, streams, clock);
+        // In one order: two that deliver the same streams never wait for each other in a circle.
+        self.parts.sort_unstable_by_key(|part| part.stream);
+        more
+    }
+
+    fn read_streams(
+        &mut self,
+        spool: &Spool,
+        streams: &mut HashMap<StreamId, StreamState>,
+        clock: &dyn Clock,
+    ) -> bool {
         self.parts.clear();
         self.skewed = 0;
         let mut left = self.max_records;
@@ -100,7 +112,7 @@ impl BatchReader {
             }
             match spool.read(*id, state.cursor.into(), left, MAX_BYTES, &mut self.records) {
                 // The clock is read after the clicks: none of them can be ahead of it unless it is wrong.
-                Ok(outcome) => more |= self.after_read(*id, state, &outcome, clock.now()),
+                Ok(outcome) => more |= self.after_read(spool, *id, state, &outcome, clock.now()),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, stream = %id, "a spool stream could not be read");
                 }
@@ -112,6 +124,7 @@ impl BatchReader {
 
     fn after_read(
         &mut self,
+        spool: &Spool,
         id: StreamId,
         state: &mut StreamState,
         outcome: &ReadOutcome,
@@ -119,7 +132,8 @@ impl BatchReader {
     ) -> bool {
         let before = state.cursor;
         if !self.records.is_empty() {
-            let part = self.part(id, before, state.limit, now);
+            let withdrawn = spool.withdrawn(id);
+            let part = self.part(id, before, (state.limit, &withdrawn), now);
             if part.to > part.from {
                 // A gap was accepted: the first record after it is not the next one.
                 state.gap = None;
@@ -153,7 +167,13 @@ impl BatchReader {
         }
     }
 
-    fn part(&mut self, id: StreamId, from: u64, limit: Option<u64>, now: Timestamp) -> StreamPart {
+    fn part(
+        &mut self,
+        id: StreamId,
+        from: u64,
+        (limit, withdrawn): (Option<u64>, &BTreeSet<u64>),
+        now: Timestamp,
+    ) -> StreamPart {
         let signed = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let mut part = StreamPart {
             stream: *id.as_bytes(),
@@ -168,6 +188,9 @@ impl BatchReader {
                 break;
             }
             part.to = signed(seq);
+            if withdrawn.contains(&seq) {
+                continue;
+            }
             match ClickHead::decode(record.version, record.payload) {
                 Ok((mut head, facts)) => {
                     if head.at > latest {

@@ -4,11 +4,12 @@
 //! no memory but the database's cursors: after any failure it reads them again and goes on from there.
 
 mod batch;
+mod delivery;
 mod pace;
+mod ship;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,26 +18,25 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::capture::Capture;
 use crate::live::LiveHub;
-use crate::model::{Clock, Timestamp};
+use crate::model::Clock;
 use crate::sealer::{MergeBell, Sealer, Sealing, Tails};
-use crate::spool::{Spool, StreamId};
-use crate::store::clicks::FoldOutcome;
+use crate::spool::{Durability, Spool};
 use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError, within};
 use crate::visitor_salts::VisitorSalts;
-use batch::{BatchReader, StreamState};
+use delivery::{Delivery, Step};
 use pace::Pace;
 pub(crate) use pace::give_way;
+pub(crate) use ship::ship;
+pub use ship::{ShipError, ShippedStream};
 
 /// Gathering clicks for this long makes batches large and their commits few.
 const GATHER: Duration = Duration::from_millis(400);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(2);
-const FOLD_PATIENCE: Duration = Duration::from_secs(30);
 const LAST_FOLD_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two sealings others get the write lock, for as long as a sealing takes.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
-const RECHECK_CURSORS_EVERY: Duration = Duration::from_mins(1);
 const CHORES_EVERY: Duration = Duration::from_secs(5);
 
 /// What the folder has done so far, readable at any time.
@@ -184,8 +184,7 @@ async fn connect(database: &DatabaseUrl, stop: &CancellationToken) -> Option<Sto
 
 struct Folder {
     pace: Pace,
-    spool: Spool,
-    store: Store,
+    delivery: Delivery,
     capture: Arc<Capture>,
     salts: Arc<VisitorSalts>,
     sealer: Sealer,
@@ -194,11 +193,8 @@ struct Folder {
     clock: Arc<dyn Clock>,
     progress: Arc<FoldProgress>,
     stop: CancellationToken,
-    reader: BatchReader,
-    streams: HashMap<StreamId, StreamState>,
     retry: Duration,
     complained: Option<Instant>,
-    cursors_read: Instant,
     chores_done: Option<Instant>,
 }
 
@@ -207,8 +203,7 @@ impl Folder {
         let parts = &thread.parts;
         Self {
             pace,
-            spool: parts.spool.clone(),
-            store,
+            delivery: Delivery::new(parts.spool.clone(), store, pace.max_records()),
             capture: Arc::clone(&parts.capture),
             salts: Arc::clone(&parts.salts),
             sealer: Sealer::new(parts.sealing, Arc::clone(&parts.tails), parts.bell.clone()),
@@ -217,11 +212,8 @@ impl Folder {
             clock: Arc::clone(&parts.clock),
             progress: Arc::clone(&thread.progress),
             stop: thread.stop.clone(),
-            reader: BatchReader::new(pace.max_records()),
-            streams: HashMap::new(),
             retry: RETRY_FIRST,
             complained: None,
-            cursors_read: Instant::now(),
             chores_done: None,
         }
     }
@@ -229,24 +221,42 @@ impl Folder {
     /// Folds until it is told to stop, or to go on at another pace.
     async fn run(mut self) -> Pace {
         while !self.stop.is_cancelled() {
-            let next = self.pace.next(&self.spool.status(), self.spool.max_bytes());
+            let next = self.next_pace();
             if next != self.pace {
                 return next;
             }
             let pause = match Box::pin(self.fold_and_seal()).await {
                 Ok(more) => {
                     self.retry = RETRY_FIRST;
+                    self.capture.database_is_away(false);
                     self.chores().await;
-                    if more { Duration::ZERO } else { GATHER }
+                    (!more).then(|| self.gather())
                 }
-                Err(error) => self.after_failure(&error),
+                Err(error) => Some(self.after_failure(&error)),
             };
-            if !pause.is_zero() {
+            if let Some(pause) = pause {
                 self.rest(pause).await;
             }
         }
         let _ = tokio::time::timeout(LAST_FOLD_PATIENCE, self.fold_the_rest()).await;
         self.pace
+    }
+
+    /// How long clicks gather. Those that wait for their own transaction gather while the one before runs.
+    fn gather(&self) -> Duration {
+        match self.delivery.spool.durability() {
+            Durability::Node => Duration::ZERO,
+            Durability::Process | Durability::Power => GATHER,
+        }
+    }
+
+    /// With visitors waiting for it, the folder does not make way for redirects.
+    fn next_pace(&self) -> Pace {
+        let spool = &self.delivery.spool;
+        if spool.durability() == Durability::Node {
+            return Pace::Pressing;
+        }
+        self.pace.next(&spool.status(), spool.max_bytes())
     }
 
     /// Waits a moment, then for as long as nobody clicks.
@@ -257,7 +267,7 @@ impl Folder {
         }
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = self.spool.wait_for_records() => {}
+            () = self.delivery.spool.wait_for_records() => {}
             () = tokio::time::sleep(CHORES_EVERY) => {}
         }
     }
@@ -268,6 +278,7 @@ impl Folder {
 
     fn after_failure(&mut self, error: &StoreError) -> Duration {
         self.progress.failures.fetch_add(1, Ordering::Relaxed);
+        self.capture.database_is_away(true);
         let due = self
             .complained
             .is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY);
@@ -275,23 +286,18 @@ impl Folder {
             self.complained = Some(Instant::now());
             tracing::warn!(
                 error = error as &dyn std::error::Error,
-                pending = self.spool.status().pending,
+                pending = self.delivery.spool.status().pending,
                 "clicks wait in the spool: the database does not take them"
             );
         }
         if error.is_disk_full() {
-            self.spool.make_room();
+            self.delivery.spool.make_room();
         }
         // The transaction may have been committed although its answer was lost.
-        self.forget_cursors();
+        self.delivery.forget_cursors();
         let pause = self.retry;
         self.retry = (self.retry * 2).min(RETRY_LAST);
         pause
-    }
-
-    fn forget_cursors(&mut self) {
-        self.streams.clear();
-        self.cursors_read = Instant::now();
     }
 
     /// Folds one batch, and seals when nothing else waits to be folded or too much to be sealed.
@@ -302,8 +308,9 @@ impl Folder {
             return Ok(true);
         }
         let begun = Instant::now();
-        let seal = self.sealer.step(&self.store, self.clock.now());
-        let sealed = within(FOLD_PATIENCE, Box::pin(seal)).await?;
+        let store = &self.delivery.store;
+        let seal = self.sealer.step(store, self.clock.now());
+        let sealed = within(store.fold_patience(), Box::pin(seal)).await?;
         if sealed && !full {
             // SQLite has one write lock, and whoever waits for it looks now and then only.
             let pause = begun.elapsed().min(LONGEST_PAUSE);
@@ -317,109 +324,41 @@ impl Folder {
 
     /// Folds one batch. Returns whether more may wait.
     async fn fold_once(&mut self) -> Result<bool, StoreError> {
-        if self.cursors_read.elapsed() >= RECHECK_CURSORS_EVERY {
-            self.forget_cursors();
-        }
-        self.learn_cursors().await?;
-        let full = self
-            .reader
-            .fill(&self.spool, &mut self.streams, &*self.clock);
-        let now = self.clock.now();
-        self.handle_gaps(now).await?;
-        if self.reader.parts().is_empty() {
-            return Ok(full);
-        }
-        let fold = self.store.fold(self.reader.parts(), now);
-        let outcome = within(FOLD_PATIENCE, fold).await?;
-        match outcome {
-            FoldOutcome::Applied(numbers) => {
-                let clicks = self.reader.parts().iter().map(|part| &part.clicks);
-                self.hub.folded(clicks.zip(numbers));
-                self.applied();
-                return Ok(full);
-            }
-            FoldOutcome::Moved(_) => {
-                self.progress.repeated.fetch_add(1, Ordering::Relaxed);
-                self.forget_cursors();
-            }
-        }
-        Ok(true)
-    }
-
-    fn applied(&mut self) {
-        for (workspace, clicks) in self.reader.clicks_by_workspace() {
-            self.tails.add(workspace, clicks);
-        }
-        for part in self.reader.parts() {
-            let id = StreamId::from_bytes(part.stream);
-            let cursor = u64::try_from(part.to).unwrap_or(0);
-            if let Some(state) = self.streams.get_mut(&id) {
-                state.cursor = cursor;
-            }
-            self.spool.folded(id, cursor.into());
-            self.progress
-                .folded
-                .fetch_add(part.clicks.len() as u64, Ordering::Relaxed);
-            self.progress
-                .dead
-                .fetch_add(part.dead.len() as u64, Ordering::Relaxed);
-        }
-        self.progress.batches.fetch_add(1, Ordering::Relaxed);
-        self.progress
-            .skewed
-            .fetch_add(self.reader.take_skewed(), Ordering::Relaxed);
-    }
-
-    /// Reads the cursors of streams that are new here.
-    async fn learn_cursors(&mut self) -> Result<(), StoreError> {
-        let views = self.spool.streams();
-        self.streams
-            .retain(|id, _| views.iter().any(|view| view.id == *id));
-        for view in views {
-            if self.streams.contains_key(&view.id) {
-                continue;
-            }
-            let stored = self.store.stream_cursor(view.id.as_bytes()).await?;
-            let cursor = stored.map_or(0, |cursor| u64::try_from(cursor.seq).unwrap_or(0));
-            let limit = stored
-                .and_then(|cursor| cursor.limit_seq)
-                .and_then(|limit| u64::try_from(limit).ok());
-            if let Some(limit) = limit {
-                self.spool.limit(view.id, limit.into());
-            }
-            self.spool.folded(view.id, cursor.into());
-            self.streams.insert(view.id, StreamState::at(cursor, limit));
-        }
-        Ok(())
-    }
-
-    /// Notes gaps that were met, and goes on after those that a person accepted.
-    async fn handle_gaps(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        let mut stopped = 0;
-        for (id, state) in &mut self.streams {
-            let Some(gap) = state.gap else { continue };
-            let after = i64::try_from(gap.after).unwrap_or(i64::MAX);
-            let next = gap.next.map(|next| i64::try_from(next).unwrap_or(i64::MAX));
-            if !state.gap_noted {
-                self.store
-                    .record_gap(id.as_bytes(), after, next, now)
-                    .await?;
-                state.gap_noted = true;
-                tracing::error!(stream = %id, after = gap.after, next = ?gap.next,
-                    "records are missing from a spool stream; it waits for `terse-server spool accept-gap`");
-            }
-            // An accepted gap lets reading go on; a stream that has nothing after it is done.
-            if self.store.gap_is_accepted(id.as_bytes(), after).await? {
-                state.gap_accepted = true;
-                self.spool.accept_gap(*id, gap.after.into());
-            } else {
-                stopped += 1;
-            }
-        }
+        let patience = self.delivery.store.fold_patience();
+        let step = self.delivery.step(&*self.clock, patience).await;
+        let stopped = self.delivery.stopped_streams();
         self.progress
             .stopped_streams
             .store(stopped, Ordering::Relaxed);
-        Ok(())
+        let (step, more) = step?;
+        match step {
+            Step::Nothing => {}
+            Step::Applied(numbers) => {
+                let clicks = self.delivery.parts().iter().map(|part| &part.clicks);
+                self.hub.folded(clicks.zip(numbers));
+                self.applied();
+            }
+            Step::Repeated => {
+                self.progress.repeated.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(more)
+    }
+
+    fn applied(&mut self) {
+        for (workspace, clicks) in self.delivery.reader().clicks_by_workspace() {
+            self.tails.add(workspace, clicks);
+        }
+        let (mut clicks, mut dead) = (0, 0);
+        for part in self.delivery.parts() {
+            clicks += part.clicks.len() as u64;
+            dead += part.dead.len() as u64;
+        }
+        let skewed = self.delivery.reader().take_skewed();
+        self.progress.folded.fetch_add(clicks, Ordering::Relaxed);
+        self.progress.dead.fetch_add(dead, Ordering::Relaxed);
+        self.progress.skewed.fetch_add(skewed, Ordering::Relaxed);
+        self.progress.batches.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn chores(&mut self) {
@@ -431,14 +370,14 @@ impl Folder {
         }
         self.chores_done = Some(Instant::now());
         let now = self.clock.now();
-        if let Err(error) = self.capture.persist(&self.store, now).await {
+        if let Err(error) = self.capture.persist(&self.delivery.store, now).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "clicks without a record, or a stream's limit, could not be stored"
             );
         }
         if self.salts.needs_maintenance(now)
-            && let Err(error) = self.salts.maintain(&self.store, now).await
+            && let Err(error) = self.salts.maintain(&self.delivery.store, now).await
         {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::batch::{BatchReader, StreamState};
 use super::*;
 use crate::capture::OnUnrecordable;
 use crate::click::ClickHead;
-use crate::model::VisitorEpoch;
-use crate::model::{LinkId, ManualClock, SeededEntropy, WorkspaceId};
-use crate::spool::{AppendError, Disk, DiskFile, Durability, LocalDisk, SpoolOptions};
+use crate::model::{LinkId, ManualClock, SeededEntropy, Timestamp, VisitorEpoch, WorkspaceId};
+use crate::spool::{AppendError, Disk, DiskFile, Durability, LocalDisk, SpoolOptions, StreamId};
 use crate::store::streams::StreamLimit;
 
 /// The machine's disk, which syncs no more once it is told so.

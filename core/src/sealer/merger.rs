@@ -255,16 +255,18 @@ pub(crate) async fn merge_day(
             }
             batches.extend(batch);
         }
-        // One of them is gone: somebody else merged them.
+        // One of them is gone: somebody else merges them.
         if batches.len() < together.len() {
-            continue;
+            return Ok(merged_chunks);
         }
         let merged = encode(&merge(&batches)?)?;
         drop(batches);
         let replaced = store.replace_chunks(workspace, day, &together, &merged, now);
-        if replaced.await? {
-            merged_chunks += together.len();
+        if !replaced.await? {
+            // Another node is at it, and does the rest too.
+            return Ok(merged_chunks);
         }
+        merged_chunks += together.len();
         // Others get the write lock before the next one.
         tokio::time::sleep(BREATH).await;
     }

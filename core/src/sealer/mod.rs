@@ -15,9 +15,11 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::model::{Timestamp, WorkspaceId};
-use crate::store::chunks::{DAY_MILLIS, Sealed};
+use crate::store::chunks::DAY_MILLIS;
+use crate::store::sealed::Sealed;
 use crate::store::{Store, StoreError};
 
 pub(crate) use errands::{Errand, Errands};
@@ -27,6 +29,8 @@ pub use retention::RetentionReport;
 
 /// With so many clicks waiting to be sealed, sealing and folding take turns.
 const PRESSING_CLICKS: usize = 1 << 20;
+/// What a node that is gone left is sealed by another one after so long.
+const COUNT_AGAIN: Duration = Duration::from_mins(10);
 
 /// What sealing and merging have done since the process began, readable at any time.
 #[derive(Debug, Default)]
@@ -118,6 +122,11 @@ impl Tails {
         }
     }
 
+    /// Leaves a tail to another node that is at it, or to nobody.
+    fn forget(&self, workspace: WorkspaceId) {
+        self.lock().remove(&workspace);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, Tail>> {
         self.by_workspace
             .lock()
@@ -131,7 +140,7 @@ pub(crate) struct Sealer {
     plan: Sealing,
     tails: Arc<Tails>,
     merger: MergeBell,
-    counted: bool,
+    counted: Option<Instant>,
 }
 
 impl Sealer {
@@ -140,7 +149,7 @@ impl Sealer {
             plan,
             tails,
             merger,
-            counted: false,
+            counted: None,
         }
     }
 
@@ -152,7 +161,10 @@ impl Sealer {
 
     /// Seals some clicks of the tail that needs it most. Returns whether there was one.
     pub(crate) async fn step(&mut self, store: &Store, now: Timestamp) -> Result<bool, StoreError> {
-        if !self.counted {
+        if self
+            .counted
+            .is_none_or(|counted| counted.elapsed() >= COUNT_AGAIN)
+        {
             self.count(store).await?;
         }
         let Some((workspace, tail, _)) = self.tails.ripest(&self.plan) else {
@@ -169,10 +181,14 @@ impl Sealer {
             Err(StoreError::Unreadable(cause)) => {
                 // Folding must go on; `verify` names the damage.
                 tracing::error!(%workspace, cause, "the tail of a workspace cannot be sealed");
-                self.tails.lock().remove(&workspace);
+                self.tails.forget(workspace);
                 return Ok(true);
             }
             sealed => sealed?,
+        };
+        let Some(sealed) = sealed else {
+            self.tails.forget(workspace);
+            return Ok(true);
         };
         self.tails.sealed(workspace, &sealed);
         let moved = &self.tails.progress.sealed;
@@ -183,19 +199,20 @@ impl Sealer {
         Ok(true)
     }
 
-    /// What the process before this one left in the tails.
+    /// What the process before this one, or other nodes, left in the tails.
     async fn count(&mut self, store: &Store) -> Result<(), StoreError> {
         let mut tails = HashMap::new();
+        let known = self.tails.lock().clone();
         for (workspace, clicks, parcels) in store.tails().await? {
             let tail = Tail {
                 clicks: usize::try_from(clicks).unwrap_or(0),
                 parcels: usize::try_from(parcels).unwrap_or(0),
-                settled: 0,
+                settled: known.get(&workspace).map_or(0, |tail| tail.settled),
             };
             tails.insert(workspace, tail);
         }
         *self.tails.lock() = tails;
-        self.counted = true;
+        self.counted = Some(Instant::now());
         Ok(())
     }
 }

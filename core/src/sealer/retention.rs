@@ -1,9 +1,15 @@
 //! Past a workspace's retention a day keeps its counts per link and dimension, and no single click.
 
+use std::time::Duration;
+
 use crate::model::{Timestamp, WorkspaceId};
 use crate::sealer::{Sealing, Tails};
 use crate::store::chunks::DAY_MILLIS;
 use crate::store::{Store, StoreError};
+
+/// Whoever else seals a workspace is done with it in a moment, and is waited for so often.
+const WAITS: u32 = 50;
+const WAIT: Duration = Duration::from_millis(100);
 
 /// What giving up old clicks came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +51,8 @@ pub(super) async fn keep_retention(
     Ok(report)
 }
 
-/// Seals the tail's clicks of days before `first_kept`, however few. Returns how many.
+/// Seals the tail's clicks of days before `first_kept`, however few. Returns how many. Those of a tail that
+/// others do not leave alone wait for the next time.
 async fn seal_before(
     store: &Store,
     plan: &Sealing,
@@ -56,11 +63,19 @@ async fn seal_before(
 ) -> Result<usize, StoreError> {
     let most = i64::try_from(plan.at_once).unwrap_or(i64::MAX);
     let before = first_kept.saturating_mul(DAY_MILLIS);
-    let mut clicks = 0;
+    let (mut clicks, mut waits) = (0, 0);
     loop {
         let sealed = store
             .seal(workspace, most, before, |day, _| day < first_kept, now)
             .await?;
+        let Some(sealed) = sealed else {
+            waits += 1;
+            if waits > WAITS {
+                return Ok(clicks);
+            }
+            tokio::time::sleep(WAIT).await;
+            continue;
+        };
         if sealed.clicks == 0 {
             return Ok(clicks);
         }

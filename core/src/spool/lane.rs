@@ -15,13 +15,18 @@ use crate::spool::{AppendError, Durability, StreamId};
 
 /// A record that was written.
 #[derive(Debug)]
-pub(super) struct Appended {
+pub(crate) struct Appended {
     pub(super) stream: Arc<Stream>,
     pub(super) seq: u64,
     pub(super) lane: usize,
 }
 
 impl Appended {
+    /// Has the folder pass over a record that was refused after all, unless it is under way already.
+    pub(crate) fn withdraw(&self) {
+        self.stream.withdrawn().insert(self.seq);
+    }
+
     /// The error that tells where the stream was cut short.
     pub(super) fn sync_failed(&self) -> AppendError {
         AppendError::SyncFailed {

@@ -15,6 +15,7 @@ mod recovery;
 mod stream;
 mod upkeep;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub use options::{AppendError, Durability, Seq, SpoolError, SpoolOptions, Stream
 pub use reader::{Batch, ReadOutcome, Record};
 pub use stream::StreamView;
 
-use lane::Appended;
+pub(crate) use lane::Appended;
 use stream::Stream;
 use upkeep::{Shared, Threads};
 
@@ -97,22 +98,50 @@ impl Spool {
 
     /// Records a click; returns once it survives what the level in force promises.
     /// At level `process` this never waits for a disk's sync.
+    /// At level `node` somebody has to tell that the database has it, by [`Spool::folded`].
     pub async fn append(&self, payload: &[u8]) -> Result<(), AppendError> {
+        let appended = self.append_locally(payload).await?;
+        if self.shared.options.durability == Durability::Node {
+            self.in_database(&appended).await;
+        }
+        Ok(())
+    }
+
+    /// As [`Spool::append`], without waiting for the database.
+    pub(crate) async fn append_locally(&self, payload: &[u8]) -> Result<Appended, AppendError> {
         let appended = self.shared.append(payload)?;
-        if self.shared.options.durability == Durability::Process {
-            return Ok(());
+        if !self.shared.options.durability.waits_for_sync() {
+            return Ok(appended);
         }
         match self.synced(&appended).await {
-            Synced::Yes => return Ok(()),
+            Synced::Yes => return Ok(appended),
             Synced::Never => return Err(appended.sync_failed()),
             // The sync failed, and with it the file: once more, in a fresh one.
             Synced::Elsewhere => {}
         }
         let appended = self.shared.append(payload)?;
         match self.synced(&appended).await {
-            Synced::Yes => Ok(()),
+            Synced::Yes => Ok(appended),
             Synced::Never | Synced::Elsewhere => Err(appended.sync_failed()),
         }
+    }
+
+    /// What an answered click survives.
+    pub(crate) fn durability(&self) -> Durability {
+        self.shared.options.durability
+    }
+
+    /// Completes when the database has the record.
+    pub(crate) async fn in_database(&self, appended: &Appended) {
+        // Only now can it be read.
+        self.shared.records.notify_one();
+        appended.stream.folded_to(appended.seq).await;
+    }
+
+    /// Which records of a stream were withdrawn.
+    pub(crate) fn withdrawn(&self, stream: StreamId) -> BTreeSet<u64> {
+        let stream = self.stream(stream);
+        stream.map_or_else(BTreeSet::new, |stream| stream.withdrawn().clone())
     }
 
     async fn synced(&self, appended: &Appended) -> Synced {
@@ -130,7 +159,7 @@ impl Spool {
 
     /// Every stream that is on disk.
     pub fn streams(&self) -> Vec<StreamView> {
-        let power = self.shared.options.durability == Durability::Power;
+        let power = self.shared.options.durability.waits_for_sync();
         let streams = self.shared.streams();
         streams.values().map(|stream| stream.view(power)).collect()
     }
@@ -147,7 +176,7 @@ impl Spool {
     ) -> Result<ReadOutcome, SpoolError> {
         batch.clear();
         let stream = self.stream(stream).ok_or(SpoolError::UnknownStream)?;
-        let power = self.shared.options.durability == Durability::Power;
+        let power = self.shared.options.durability.waits_for_sync();
         reader::read(&stream, power, after, max_records, max_bytes, batch)
     }
 

@@ -13,6 +13,15 @@ pub enum Durability {
     Process,
     /// A power cut too: the answer waits for one sync, shared by all who wait.
     Power,
+    /// Loss of the machine too: after the sync, the answer waits for the database.
+    Node,
+}
+
+impl Durability {
+    /// Whether only synced records may be read.
+    pub(super) fn waits_for_sync(self) -> bool {
+        self != Self::Process
+    }
 }
 
 const SMALLEST_SEGMENT: u64 = 64 * 1024;

@@ -1,10 +1,11 @@
 //! One stream: a file, and how far it was written, synced and folded.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::model::Timestamp;
 use crate::spool::disk::DiskFile;
@@ -85,6 +86,9 @@ pub(super) struct Stream {
     pub(super) closed_before: Option<u64>,
     /// Of such a file: something stands behind its last record.
     pub(super) has_torn_tail: bool,
+    /// Rung when the database has more of it.
+    fold_moved: Notify,
+    withdrawn: Mutex<BTreeSet<u64>>,
     accepted_gaps: Mutex<Vec<u64>>,
     position: Mutex<Position>,
 }
@@ -116,6 +120,8 @@ impl Stream {
             runs: Vec::new(),
             closed_before: None,
             has_torn_tail: false,
+            fold_moved: Notify::new(),
+            withdrawn: Mutex::default(),
             accepted_gaps: Mutex::default(),
             position: Mutex::new(Position {
                 seq: 0,
@@ -198,7 +204,9 @@ impl Stream {
 
     /// Notes how far the database has the stream, as of `now`.
     pub(super) fn fold_to(&self, seq: u64, now: Timestamp) {
-        self.folded.store(seq, Ordering::Relaxed);
+        self.folded.store(seq, Ordering::Release);
+        self.fold_moved.notify_waiters();
+        self.withdrawn().retain(|withdrawn| *withdrawn > seq);
         let last = self
             .written
             .load(Ordering::Acquire)
@@ -208,6 +216,23 @@ impl Stream {
         } else {
             self.folded_at.fetch_min(now.as_millis(), Ordering::Relaxed);
         }
+    }
+
+    /// Completes when the database has everything up to `seq`.
+    pub(super) async fn folded_to(&self, seq: u64) {
+        loop {
+            let moved = self.fold_moved.notified();
+            if self.folded.load(Ordering::Acquire) >= seq {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    pub(super) fn withdrawn(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.withdrawn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_dirty(&self) -> bool {

@@ -16,7 +16,7 @@ use crate::spool::disk::Disk;
 use crate::spool::format::encode_end;
 use crate::spool::lane::{Failing, Lane};
 use crate::spool::stream::{Stream, UNLIMITED};
-use crate::spool::{Durability, SpoolError, SpoolOptions, SpoolStatus, StreamId};
+use crate::spool::{SpoolError, SpoolOptions, SpoolStatus, StreamId};
 
 const TICK: Duration = Duration::from_millis(100);
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
@@ -135,7 +135,7 @@ impl Shared {
     }
 
     fn is_power(&self) -> bool {
-        self.options.durability == Durability::Power
+        self.options.durability.waits_for_sync()
     }
 
     fn all_streams(&self) -> Vec<Arc<Stream>> {

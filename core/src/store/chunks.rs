@@ -1,18 +1,17 @@
 //! Sealed clicks: rows of the tail become a chunk, small chunks become a large one.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use futures_util::TryStreamExt as _;
 use sqlx::{QueryBuilder, Row as _};
 
-use crate::columns::{
-    BatchBuilder, Column, Damaged, EncodedChunk, KindCounts, Parcel, encode, open_parcel,
-};
+use crate::columns::{Column, Damaged, EncodedChunk, KindCounts, Parcel, encode};
 use crate::failpoint::failpoint;
 use crate::model::{Timestamp, WorkspaceId};
 use crate::store::clicks::{in_chunks, insert_parcels};
-use crate::store::{Store, StoreError, in_tx, with_db};
+use crate::store::sealed::{Sealed, by_day, last_of, tail_after};
+use crate::store::{Store, StoreError, in_tx, is_alone, with_db};
 
 pub(crate) const DAY_MILLIS: i64 = 86_400_000;
 
@@ -47,70 +46,6 @@ impl ChunkHead {
     pub(crate) fn kinds(&self) -> KindCounts {
         KindCounts([self.humans, self.bots, self.previews].map(i64::cast_unsigned))
     }
-}
-
-/// What a sealing did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sealed {
-    /// Clicks that are in chunks now.
-    pub(crate) clicks: usize,
-    /// Clicks that went back into the tail, as one parcel.
-    pub(crate) left: usize,
-    /// Clicks and parcels that the tail has now.
-    pub(crate) tail: (usize, usize),
-    /// Days that have a new chunk.
-    pub(crate) days: Vec<i64>,
-}
-
-/// The last of the first parcels that hold `most` clicks together.
-fn last_of(parcels: &[(i64, i64, i64)], most: i64) -> Option<(i64, i64)> {
-    let mut clicks = 0;
-    let enough = parcels.iter().find(|(_, _, count)| {
-        clicks += count;
-        clicks >= most
-    });
-    let (stream, seq, _) = enough.or(parcels.last())?;
-    Some((*stream, *seq))
-}
-
-/// Clicks and parcels of a tail whose parcels up to `last` gave way to one of `rest` clicks.
-fn tail_after(parcels: &[(i64, i64, i64)], last: (i64, i64), rest: usize) -> (usize, usize) {
-    let left = parcels
-        .iter()
-        .filter(|(stream, seq, _)| (*stream, *seq) > last);
-    let clicks = left.clone().map(|(_, _, clicks)| *clicks).sum::<i64>();
-    (
-        usize::try_from(clicks).unwrap_or(0) + rest,
-        left.count() + usize::from(rest > 0),
-    )
-}
-
-/// The clicks of each ripe day, and all others.
-fn by_day(
-    parcels: &[Vec<u8>],
-    ripe: &impl Fn(i64, usize) -> bool,
-) -> Result<(BTreeMap<i64, BatchBuilder>, Parcel), Damaged> {
-    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
-    for parcel in parcels {
-        open_parcel(parcel, |row| {
-            *counts.entry(row.at.div_euclid(DAY_MILLIS)).or_default() += 1;
-        })?;
-    }
-    let mut days: BTreeMap<i64, BatchBuilder> = counts
-        .into_iter()
-        .filter(|(day, clicks)| ripe(*day, *clicks))
-        .map(|(day, _)| (day, BatchBuilder::default()))
-        .collect();
-    let mut rest = Parcel::default();
-    for parcel in parcels {
-        open_parcel(parcel, |row| {
-            match days.get_mut(&row.at.div_euclid(DAY_MILLIS)) {
-                Some(day) => day.push(row),
-                None => rest.push(row),
-            }
-        })?;
-    }
-    Ok((days, rest))
 }
 
 /// One column of one chunk.
@@ -228,7 +163,7 @@ impl Store {
     /// Moves clicks of a workspace out of the tail into chunks, in one transaction: about `most` of them,
     /// of those days for which `ripe` says so, given the day and its clicks, out of parcels that begin
     /// before `before`. The others go back as one parcel. Parcels leave the tail first, and what left is
-    /// what is written.
+    /// what is written. `None` when another node, or another thread of this one, is at it.
     pub(crate) async fn seal(
         &self,
         workspace: WorkspaceId,
@@ -236,8 +171,12 @@ impl Store {
         before: i64,
         ripe: impl Fn(i64, usize) -> bool + Send + Sync,
         now: Timestamp,
-    ) -> Result<Sealed, StoreError> {
+    ) -> Result<Option<Sealed>, StoreError> {
+        let work = format!("terse seal {}", workspace.number());
         let sealed = in_tx!(&self.db, |tx| {
+            if !is_alone!(&self.db, tx, &work) {
+                return Ok(None);
+            }
             let keys: Vec<(i64, i64, i64)> = sqlx::query_as(
                 "SELECT stream, seq, click_count FROM tail \
                  WHERE workspace_id = $1 AND first_at < $2 ORDER BY stream, seq",
@@ -247,7 +186,7 @@ impl Store {
             .fetch_all(&mut *tx)
             .await?;
             let Some((stream, seq)) = last_of(&keys, most) else {
-                return Ok(Sealed::default());
+                return Ok(Some(Sealed::default()));
             };
             let parcels: Vec<Vec<u8>> = sqlx::query_scalar(
                 "DELETE FROM tail WHERE workspace_id = $1 AND (stream, seq) <= ($2, $3) \
@@ -280,7 +219,7 @@ impl Store {
             sealed
         });
         failpoint("seal.committed");
-        Ok(sealed)
+        Ok(Some(sealed))
     }
 
     /// The chunks of one workspace and day that count, the oldest first.
@@ -329,7 +268,12 @@ impl Store {
         new: &EncodedChunk,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        let work = format!("terse merge {}", workspace.number());
         let replaced = in_tx!(&self.db, |tx| {
+            // Another node that is at it locks the same rows.
+            if !is_alone!(&self.db, tx, &work) {
+                return Ok(false);
+            }
             let mut query = QueryBuilder::new("UPDATE chunks SET replaced_at = ");
             query.push_bind(now);
             // What another node shrank meanwhile must not get its rows back.
@@ -356,6 +300,9 @@ impl Store {
         most: i64,
     ) -> Result<u64, StoreError> {
         let purged = in_tx!(&self.db, |tx| {
+            if !is_alone!(&self.db, tx, "terse purge") {
+                return Ok(0);
+            }
             let ids: Vec<i64> = sqlx::query_scalar(
                 "DELETE FROM chunks WHERE id IN (SELECT id FROM chunks \
                  WHERE replaced_at IS NOT NULL AND replaced_at < $1 ORDER BY replaced_at LIMIT $2) \

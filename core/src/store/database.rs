@@ -9,7 +9,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection as _, PgPool, SqlitePool};
+use sqlx::{ConnectOptions, Connection as _, PgConnection, PgPool, SqlitePool};
 use tokio::sync::Notify;
 
 use crate::store::StoreError;
@@ -51,6 +51,23 @@ macro_rules! in_tx {
     };
 }
 pub(crate) use in_tx;
+
+/// Whether this transaction alone may do the named work: on PostgreSQL only one node at a time. SQLite's
+/// write lock has seen to it already.
+macro_rules! is_alone {
+    ($db:expr, $tx:ident, $work:expr) => {
+        match $db {
+            $crate::store::Db::Sqlite(_) => true,
+            $crate::store::Db::Postgres(_) => {
+                let lock = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))";
+                let work: &str = $work;
+                let free = sqlx::query_scalar(lock).bind(work);
+                free.fetch_one(&mut *$tx).await?
+            }
+        }
+    };
+}
+pub(crate) use is_alone;
 
 /// As `with_db!`, inside a read transaction that sees one moment of the database.
 macro_rules! in_snapshot {
@@ -155,6 +172,9 @@ const OLDEST_SAFE_SQLITE: (u32, u32, u32) = (3, 51, 3);
 // A person waits for at most this long before hearing that the database is not available.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
+// A connection that keeps silent for this long after its statement is closed.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(5);
+
 impl Store {
     /// Opens the database without touching its schema.
     pub(crate) async fn connect(
@@ -182,6 +202,15 @@ impl Store {
                 .await?
         });
         Ok(())
+    }
+
+    /// How long one transaction of clicks may take. A network that went silent must not be waited for
+    /// longer than that, while SQLite's thread may simply not get a processor.
+    pub(crate) fn fold_patience(&self) -> Duration {
+        match &self.db {
+            Db::Sqlite(_) => Duration::from_secs(30),
+            Db::Postgres(_) => Duration::from_secs(12),
+        }
     }
 
     /// Empties SQLite's log into the database file: what was deleted stays readable in it otherwise.
@@ -278,7 +307,16 @@ async fn refuse_unsafe_sqlite(pool: &SqlitePool) -> Result<(), StoreError> {
 async fn open_postgres(url: &str, purpose: PoolPurpose) -> Result<PgPool, StoreError> {
     let options = PgConnectOptions::from_str(url)?
         .application_name("terse")
-        .options([("lock_timeout", "5s"), ("statement_timeout", "30s")]);
+        .options([
+            ("lock_timeout", "5s"),
+            ("statement_timeout", "30s"),
+            // What a node holds locked that lost its power or its network is free again after 15 s.
+            ("idle_in_transaction_session_timeout", "15s"),
+            ("tcp_user_timeout", "15s"),
+            ("tcp_keepalives_idle", "5"),
+            ("tcp_keepalives_interval", "3"),
+            ("tcp_keepalives_count", "3"),
+        ]);
     let connections = match purpose {
         PoolPurpose::Requests => 16,
         PoolPurpose::Folding => 1,
@@ -286,11 +324,20 @@ async fn open_postgres(url: &str, purpose: PoolPurpose) -> Result<PgPool, StoreE
     };
     let pool = PgPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(PATIENCE);
+        .acquire_timeout(PATIENCE)
+        // The driver tests a connection that comes back, for as long as the network keeps silent: it would
+        // be out of the pool for a quarter of an hour.
+        .after_release(|connection, _| Box::pin(still_answers(connection)));
     if purpose == PoolPurpose::Scanning {
         return Ok(pool.connect_lazy_with(options));
     }
     Ok(pool.connect_with(options).await?)
+}
+
+async fn still_answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let answer = tokio::time::timeout(RELEASE_PATIENCE, connection.ping());
+    answer.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod audit;
+mod backup;
 pub(crate) mod chunks;
 pub(crate) mod click_reports;
 mod click_rows;
@@ -26,6 +27,7 @@ pub(crate) mod registrations;
 mod retention;
 pub(crate) mod roles;
 pub(crate) mod salts;
+pub(crate) mod sealed;
 pub(crate) mod sessions;
 pub(crate) mod standings;
 mod storage;
@@ -33,7 +35,7 @@ pub(crate) mod streams;
 pub(crate) mod workspaces;
 
 pub(crate) use database::{
-    DATABASE_PATIENCE, Db, PoolPurpose, Store, in_snapshot, in_tx, with_db, within,
+    DATABASE_PATIENCE, Db, PoolPurpose, Store, in_snapshot, in_tx, is_alone, with_db, within,
 };
 pub use database::{DatabaseUrl, DatabaseUrlError};
 pub use error::StoreError;

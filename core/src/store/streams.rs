@@ -108,6 +108,20 @@ impl Store {
         Ok(number)
     }
 
+    /// How far streams were counted that moved at this moment or later, by their numbers.
+    pub(crate) async fn streams_moved_since(
+        &self,
+        since: Timestamp,
+    ) -> Result<Vec<(i64, i64)>, StoreError> {
+        let streams = with_db!(&self.db, |pool| {
+            sqlx::query_as("SELECT number, seq FROM spool_streams WHERE updated_at >= $1")
+                .bind(since)
+                .fetch_all(pool)
+                .await?
+        });
+        Ok(streams)
+    }
+
     /// Notes a gap, once.
     pub(crate) async fn record_gap(
         &self,

@@ -19,6 +19,7 @@ mod members;
 mod migrations;
 #[path = "../common/mmdb.rs"]
 mod mmdb;
+mod nodes;
 mod oracle;
 mod people;
 mod places;
@@ -26,6 +27,7 @@ mod redirects;
 mod registration;
 mod retention;
 mod roles;
+mod silent;
 mod stalled;
 mod verified;
 mod visitor_epochs;

@@ -255,13 +255,15 @@ impl Values {
     fn click_durability(&self) -> Result<ClickDurability, ConfigError> {
         let key = "click_durability";
         match self.text(key) {
-            "memory" => Err(self.refused(key, "memory would lose clicks; use process or power")),
-            "node" => Err(self.refused(key, "node is not available yet; use process or power")),
+            "memory" => {
+                Err(self.refused(key, "memory would lose clicks; use process, power or node"))
+            }
             _ => self.choice(
                 key,
                 &[
                     ("process", ClickDurability::Process),
                     ("power", ClickDurability::Power),
+                    ("node", ClickDurability::Node),
                 ],
             ),
         }

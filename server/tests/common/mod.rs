@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use reqwest::blocking::Client;
 use secrecy::SecretString;
 use tempfile::TempDir;
-use terse_core::Terse;
 use terse_core::analytics::AnalyticsQuery;
 use terse_core::model::Fact;
 use terse_core::model::Origin;
+use terse_core::{DatabaseUrl, Terse};
 
 pub(crate) const EMAIL: &str = "admin@example.com";
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -346,7 +346,7 @@ impl Node {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let terse = Terse::builder()
-                .sqlite(self.data().join("terse.db"))
+                .database(self.database())
                 .spool_dir(self.dir.path().join("reader-spool"))
                 .public_url("http://localhost")
                 .open()
@@ -380,6 +380,18 @@ impl Node {
             terse.close().await;
             ids
         })
+    }
+
+    /// The database that the server uses.
+    fn database(&self) -> DatabaseUrl {
+        let url = self
+            .settings
+            .iter()
+            .rfind(|(name, _)| name == "TERSE_DATABASE_URL");
+        match url {
+            Some((_, url)) => url.parse().unwrap(),
+            None => DatabaseUrl::Sqlite(self.data().join("terse.db")),
+        }
     }
 
     pub(crate) fn backup(&self) -> PathBuf {
