@@ -44,6 +44,7 @@ pub mod place;
 mod redirect;
 mod resolver;
 mod sealer;
+pub mod shared;
 mod site;
 pub mod spool;
 mod store;

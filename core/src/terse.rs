@@ -23,6 +23,7 @@ use crate::resolver::Resolver;
 use crate::sealer::{
     Errands, MergeBell, MergerHandle, MergerParts, RetentionReport, Sealing, Tails,
 };
+use crate::shared::{Background, RedisUrl, Shared, SharedLimits, SharedStatus};
 use crate::site::{PublicUrlError, Site};
 use crate::spool::{Durability, Spool, SpoolError, SpoolOptions, SpoolStatus};
 use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError};
@@ -53,6 +54,8 @@ struct Inner {
     worker: Option<Worker>,
     redirector: Redirector,
     resolver: Arc<Resolver>,
+    /// `None` where there is no Redis.
+    shared: Sharing,
     capture: Arc<Capture>,
     spool: Spool,
     folder: FolderHandle,
@@ -117,6 +120,8 @@ pub struct Status {
     pub merged_chunks: u64,
     /// `None` where no place file is configured.
     pub place_file: Option<PlaceFileStatus>,
+    /// `None` where no Redis is configured.
+    pub shared: Option<SharedStatus>,
 }
 
 impl Terse {
@@ -151,6 +156,12 @@ impl Terse {
 
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.clock
+    }
+
+    /// Allowances that all nodes share; `None` where no Redis is configured.
+    pub fn shared_limits(&self) -> Option<SharedLimits> {
+        let (shared, _) = self.inner.shared.as_ref()?;
+        Some(SharedLimits::new(Arc::clone(shared)))
     }
 
     /// What a request for a short URL gets. When it is a redirect, its click is recorded at the
@@ -199,6 +210,11 @@ impl Terse {
             sealed: self.inner.tails.progress.sealed.load(Ordering::Relaxed),
             merged_chunks: self.inner.tails.progress.merged.load(Ordering::Relaxed),
             place_file: self.inner.redirector.places.status(),
+            shared: self
+                .inner
+                .shared
+                .as_ref()
+                .map(|(shared, _)| shared.status()),
         }
     }
 
@@ -225,11 +241,21 @@ impl Terse {
     /// the database; meanwhile the jobs under way are finished, in two seconds too. Redirects must
     /// have stopped. Calling it again does nothing.
     pub async fn close(&self) {
-        tokio::join!(self.finish_clicks(), self.finish_jobs());
+        tokio::join!(
+            self.finish_clicks(),
+            self.finish_jobs(),
+            self.finish_telling()
+        );
         let close = async {
             tokio::join!(self.inner.analytics.close(), self.inner.store.close());
         };
         let _ = tokio::time::timeout(READY_PATIENCE, close).await;
+    }
+
+    async fn finish_telling(&self) {
+        if let Some((shared, _)) = &self.inner.shared {
+            shared.finish().await;
+        }
     }
 
     async fn finish_jobs(&self) {
@@ -255,6 +281,7 @@ impl Terse {
 #[derive(Clone, Debug)]
 pub struct TerseBuilder {
     database: Option<DatabaseUrl>,
+    redis: Option<RedisUrl>,
     public_url: String,
     spool_dir: Option<PathBuf>,
     spool: SpoolOptions,
@@ -272,6 +299,7 @@ impl Default for TerseBuilder {
     fn default() -> Self {
         Self {
             database: None,
+            redis: None,
             public_url: "http://localhost:8080".to_owned(),
             spool_dir: None,
             spool: SpoolOptions::at(PathBuf::new()),
@@ -298,6 +326,14 @@ impl TerseBuilder {
     #[must_use]
     pub fn database(mut self, url: DatabaseUrl) -> Self {
         self.database = Some(url);
+        self
+    }
+
+    /// Shares links, news of changes and allowances with the other nodes by this Redis. It may be away at
+    /// any time, from the start on.
+    #[must_use]
+    pub fn redis(mut self, url: RedisUrl) -> Self {
+        self.redis = Some(url);
         self
     }
 
@@ -415,12 +451,13 @@ impl TerseBuilder {
         let site = Arc::new(self.settle(&store, site).await?);
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
         let way = self.open_way(database, &store).await?;
-        let resolver = Arc::new(Resolver::new(store.clone(), Arc::clone(&clock)));
+        let (resolver, shared) =
+            open_resolver(self.redis.as_ref(), &store, &clock, &entropy).await?;
         let jobs = Jobs::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy));
         // SQLite has one node.
-        let shared = matches!(self.database, Some(DatabaseUrl::Postgres(_)));
-        let neighbours =
-            shared.then(|| Neighbours::watch(store.clone(), way.hub.clone(), Arc::clone(&clock)));
+        let has_neighbours = matches!(self.database, Some(DatabaseUrl::Postgres(_)));
+        let neighbours = has_neighbours
+            .then(|| Neighbours::watch(store.clone(), way.hub.clone(), Arc::clone(&clock)));
         let inner = Inner {
             _neighbours: neighbours,
             worker: self.mailer.map(|mailer| {
@@ -472,6 +509,7 @@ impl TerseBuilder {
                 clock: Arc::clone(&clock),
             },
             resolver,
+            shared,
             capture: way.capture,
             spool: way.spool,
             folder: way.folder,
@@ -585,6 +623,28 @@ struct ClicksWay {
     errands: Errands,
     hub: LiveHub,
     scanning: Store,
+}
+
+type Sharing = Option<(Arc<Shared>, Background)>;
+
+async fn open_resolver(
+    redis: Option<&RedisUrl>,
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<(Arc<Resolver>, Sharing), OpenError> {
+    let resolver = |shared| Arc::new(Resolver::new(store.clone(), Arc::clone(clock), shared));
+    let Some(url) = redis else {
+        return Ok((resolver(None), None));
+    };
+    let (shared, announcer) = Shared::prepare(url, store, Arc::clone(entropy)).await?;
+    let resolver = resolver(Some(Arc::clone(&shared)));
+    let hearing = Arc::clone(&resolver);
+    let authorization = Arc::clone(&store.authorization);
+    let background = shared
+        .start(announcer, authorization, move |news| hearing.hear(news))
+        .await;
+    Ok((resolver, Some((shared, background))))
 }
 
 async fn open_store(database: &DatabaseUrl) -> Result<Store, OpenError> {

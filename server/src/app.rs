@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use terse_core::Terse;
 use terse_core::accounts::RegistrationPolicy;
 use terse_core::model::{Entropy, random_bytes};
+use terse_core::shared::SharedLimits;
 use tokio_util::sync::CancellationToken;
 
 use crate::client_address::TrustedProxies;
@@ -114,6 +115,27 @@ impl Limits {
             listeners: Seats::new(LISTENERS.0, LISTENERS.1),
             exports: Seats::new(EXPORTS.0, EXPORTS.1),
         }
+    }
+
+    /// Counts together with the other nodes, except on redirects: those wait for nobody.
+    #[must_use]
+    pub fn shared(mut self, shared: Option<&SharedLimits>) -> Self {
+        let Some(shared) = shared else { return self };
+        for (limiter, what) in [
+            (&mut self.api, "api"),
+            (&mut self.caller, "caller"),
+            (&mut self.auth, "auth"),
+            (&mut self.account, "account"),
+            (&mut self.registration, "registration"),
+            (&mut self.password, "password"),
+            (&mut self.mail, "mail"),
+            (&mut self.reset_mail, "reset-mail"),
+            (&mut self.invitation_mail, "invitation-mail"),
+            (&mut self.inviting, "inviting"),
+        ] {
+            limiter.share(shared, what);
+        }
+        self
     }
 
     /// Forgets addresses that have their full budget again. To be called every minute or so.

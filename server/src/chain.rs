@@ -89,7 +89,7 @@ impl Chain {
     async fn within_limits(&self, request: Request) -> poem::Result<Response> {
         if request.uri().path().starts_with("/api/") {
             let client = client(&request);
-            if let Err(limited) = self.app.limits.api.check(client.into()) {
+            if let Err(limited) = self.app.limits.api.take(client.into()).await {
                 self.app.metrics.limited_api.up();
                 return Err(Problem::limited(&limited).into());
             }

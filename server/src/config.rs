@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 use secrecy::SecretString;
+use terse_core::shared::RedisUrl;
 
 use crate::client_address::TrustedProxies;
 use crate::cors::AllowedOrigins;
@@ -100,6 +101,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `PostgreSQL`; `SQLite` in `data_dir` when absent.
     pub database_url: Option<SecretString>,
+    /// What several nodes share beside the database.
+    pub redis_url: Option<RedisUrl>,
     /// Address of the first administrator.
     pub admin_email: Option<String>,
     /// Password of the first administrator.

@@ -1,5 +1,7 @@
 //! How often one client may ask: GCRA per address, with a bounded memory of addresses.
 
+mod sharing;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -16,6 +18,7 @@ use governor::state::StateStore;
 use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use sha2::{Digest, Sha256};
+use sharing::Sharing;
 use terse_core::model::{Credential, Principal};
 
 const SHARDS: usize = 64;
@@ -149,6 +152,7 @@ impl Limited {
 #[derive(Debug)]
 pub struct Limiter<C: Clock = MonotonicClock> {
     inner: Option<Inner<C>>,
+    sharing: Option<Sharing>,
 }
 
 #[derive(Debug)]
@@ -192,10 +196,13 @@ impl<C: Clock> Limiter<C> {
             quota: count,
             window_secs: period.secs(),
         });
-        Self { inner }
+        Self {
+            inner,
+            sharing: None,
+        }
     }
 
-    /// Takes one from the allowance of `key`, or says when there will be one.
+    /// Takes one from the allowance of `key` on this node, or says when there will be one.
     pub fn check(&self, key: LimitKey) -> Result<(), Limited> {
         let Some(inner) = &self.inner else {
             return Ok(());

@@ -62,8 +62,8 @@ fn token_of(request: &Request) -> String {
 }
 
 /// Guessing tokens is as slow as guessing passwords.
-fn too_often(app: &App, request: &Request) -> Option<Response> {
-    let limited = app.limits.auth.check(client(request).into()).err()?;
+async fn too_often(app: &App, request: &Request) -> Option<Response> {
+    let limited = app.limits.auth.take(client(request).into()).await.err()?;
     app.metrics.limited_auth.up();
     let mut response = shown(
         StatusCode::TOO_MANY_REQUESTS,
@@ -97,7 +97,7 @@ async fn verify_address(
     app: Data<&Arc<App>>,
     Form(sent): Form<Sent>,
 ) -> Response {
-    if let Some(wait) = too_often(&app, request) {
+    if let Some(wait) = too_often(&app, request).await {
         return wait;
     }
     let accounts = app.terse.accounts();
@@ -144,7 +144,7 @@ async fn reset_password(
     app: Data<&Arc<App>>,
     Form(sent): Form<Sent>,
 ) -> Response {
-    if let Some(wait) = too_often(&app, request) {
+    if let Some(wait) = too_often(&app, request).await {
         return wait;
     }
     let token = escape(&sent.token);
@@ -201,7 +201,7 @@ async fn accept_invitation(
     app: Data<&Arc<App>>,
     Form(sent): Form<Sent>,
 ) -> Response {
-    if let Some(wait) = too_often(&app, request) {
+    if let Some(wait) = too_often(&app, request).await {
         return wait;
     }
     let refused = |why: &str| {

@@ -8,6 +8,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use terse_core::Status;
 use terse_core::model::Timestamp;
+use terse_core::shared::SharedStatus;
 
 use crate::app::Limits;
 use crate::seats::Seats;
@@ -59,6 +60,9 @@ impl Metrics {
         self.register_counts(&mut registry);
         register_status(&mut registry, status, now);
         register_places(&mut registry, limits);
+        if let Some(shared) = &status.shared {
+            register_redis(&mut registry, shared);
+        }
         let mut page = String::with_capacity(8 * 1024);
         // Writing into a string does not fail.
         let _ = encode(&mut page, &registry);
@@ -162,6 +166,45 @@ fn register_places(registry: &mut Registry, limits: &Limits) {
     for (name, help, places) in gauges {
         let taken = i64::try_from(places.taken()).unwrap_or(i64::MAX);
         registry.register(name, help, ConstGauge::new(taken));
+    }
+}
+
+fn register_redis(registry: &mut Registry, shared: &SharedStatus) {
+    let counters: [(&str, &str, u64); 3] = [
+        (
+            "redis_hits",
+            "Links and unknown slugs that Redis knew",
+            shared.hits,
+        ),
+        (
+            "redis_misses",
+            "Slugs that Redis did not know",
+            shared.misses,
+        ),
+        (
+            "redis_errors",
+            "Commands that failed or were not answered in time",
+            shared.errors,
+        ),
+    ];
+    for (name, help, value) in counters {
+        registry.register(name, help, ConstCounter::new(value));
+    }
+    let gauges: [(&str, &str, bool); 3] = [
+        ("redis_up", "1 while Redis answers", shared.up),
+        (
+            "redis_breaker_open",
+            "1 while nobody waits for Redis, because it did not answer",
+            !shared.up,
+        ),
+        (
+            "redis_listening",
+            "1 while news of other nodes arrive",
+            shared.listening,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        registry.register(name, help, ConstGauge::new(i64::from(value)));
     }
 }
 

@@ -58,6 +58,10 @@ pub fn builder(config: &Config) -> anyhow::Result<TerseBuilder> {
             VisitorEpoch::Month => terse_core::VisitorEpoch::Month,
             VisitorEpoch::Day => terse_core::VisitorEpoch::Day,
         });
+    let builder = match &config.redis_url {
+        Some(url) => builder.redis(url.clone()),
+        None => builder,
+    };
     Ok(match &config.geoip_db {
         Some(path) => builder.geoip_db(path),
         None => builder,
@@ -102,7 +106,8 @@ pub async fn serve(
             config.rate_limit_redirect,
             config.rate_limit_api,
             config.rate_limit_auth,
-        ),
+        )
+        .shared(terse.shared_limits().as_ref()),
         Policy {
             proxies: config.trusted_proxies.clone(),
             registration: match config.registration {

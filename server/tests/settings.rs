@@ -128,6 +128,7 @@ fn a_value_that_cannot_be_used_is_named_with_what_would_be_right() {
         ("TERSE_PUBLIC_URL", "https://sho.rt/path", "without a path"),
         ("TERSE_PUBLIC_URL", "https://user@sho.rt", "https://sho.rt"),
         ("TERSE_DATABASE_URL", "mysql://x", "postgres://"),
+        ("TERSE_REDIS_URL", "http://x", "rediss://"),
         ("TERSE_CLICK_DURABILITY", "memory", "lose"),
         ("TERSE_CLICK_DURABILITY", "disk", "process or power"),
         ("TERSE_ON_UNRECORDABLE", "panic", "serve or refuse"),

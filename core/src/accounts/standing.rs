@@ -2,8 +2,8 @@
 //!
 //! What is remembered was read at one revision of the database. Every change of who may do what
 //! makes a new revision in its own transaction; this node knows of its own at once and asks for
-//! those of others when it has not asked for [`ASK_AGAIN`]. While the database cannot answer, nobody
-//! is let in: what they want needs it anyway.
+//! those of others when it has not asked for [`ASK_AGAIN`], or when one of them says so by Redis.
+//! While the database cannot answer, nobody is let in: what they want needs it anyway.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -153,6 +153,9 @@ impl Standings {
     }
 
     fn is_up_to_date(&self) -> bool {
+        if self.store.authorization.is_doubted() {
+            return false;
+        }
         let asked = self.asked_at.load(Ordering::Acquire);
         let now = self.clock.now().as_millis();
         let limit = i64::try_from(ASK_AGAIN.as_millis()).unwrap_or(0);
@@ -169,7 +172,7 @@ impl Standings {
             self.remembered.invalidate(&credential);
             return Ok(None);
         };
-        self.store.authorization.noticed(standing.revision);
+        self.store.authorization.learned(standing.revision);
         self.remembered.insert(credential, Arc::clone(&standing));
         Ok(Some(standing))
     }

@@ -75,6 +75,14 @@ pub(crate) struct FolderHandle {
     asked_to_stop: AtomicBool,
 }
 
+impl Drop for FolderHandle {
+    /// An installation that is dropped unclosed leaves no thread and no connection behind; what its spool
+    /// holds is folded by the next one.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 impl FolderHandle {
     /// Starts the folder's thread.
     pub(crate) fn start(parts: FolderParts) -> std::io::Result<Self> {

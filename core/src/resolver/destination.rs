@@ -28,11 +28,11 @@ pub(crate) struct Destination {
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) max_clicks: Option<i64>,
     pub(crate) title: Option<Box<str>>,
-    updated_at: Timestamp,
+    pub(super) updated_at: Timestamp,
     /// When the database was last seen to say the same.
-    loaded_at: AtomicI64,
-    revalidating: AtomicBool,
-    used_up: AtomicBool,
+    pub(super) loaded_at: AtomicI64,
+    pub(super) revalidating: AtomicBool,
+    pub(super) used_up: AtomicBool,
 }
 
 impl Destination {
@@ -58,19 +58,20 @@ impl Destination {
         }
     }
 
-    /// Notes that the database still says the same at `now`. Returns whether it does: a version
-    /// alone does not tell, since a database that was put back gives it again.
-    pub(crate) fn confirm(&self, row: &LinkRow, now: Timestamp) -> bool {
-        let same = self.version == row.version
+    /// Whether the database says the same: a version alone does not tell, since a database that was
+    /// put back gives it again, and the workspace's choice is no part of it.
+    pub(crate) fn is_as(&self, row: &LinkRow) -> bool {
+        self.version == row.version
             && self.updated_at == row.updated_at
-            && self.visitor_epoch == row.visitor_epoch;
-        if same {
-            self.loaded_at.store(now.as_millis(), Ordering::Relaxed);
-            // Deleted clicks give slots back.
-            let used_up = row.max_clicks.is_some_and(|max| row.humans >= max);
-            self.used_up.store(used_up, Ordering::Relaxed);
-        }
-        same
+            && self.visitor_epoch == row.visitor_epoch
+    }
+
+    /// Notes that the database still said the same at `now`.
+    pub(crate) fn confirm(&self, row: &LinkRow, now: Timestamp) {
+        self.loaded_at.store(now.as_millis(), Ordering::Relaxed);
+        // Deleted clicks give slots back.
+        let used_up = row.max_clicks.is_some_and(|max| row.humans >= max);
+        self.used_up.store(used_up, Ordering::Relaxed);
     }
 
     /// How long it has been in memory; up to an eighth more, so that links that were loaded together
@@ -82,6 +83,12 @@ impl Destination {
         }
         let age = now.since(loaded_at);
         age + age / 64 * u32::try_from(self.link.number().rem_euclid(8)).unwrap_or(0)
+    }
+
+    /// Makes the next request have it revalidated; it is served until then, and meanwhile.
+    pub(crate) fn doubt(&self) {
+        let long_ago = Timestamp::MIN.as_millis();
+        self.loaded_at.store(long_ago, Ordering::Relaxed);
     }
 
     /// Rough bytes in memory.

@@ -1,25 +1,32 @@
-//! From a slug to its destination, from memory.
+//! From a slug to its destination, from memory; what memory does not have, from Redis where there is
+//! one, and then from the database.
 //!
 //! An entry is served for [`FRESH_FOR`] and revalidated in the background after that, for as long
 //! as the database cannot answer. Loads of one slug are shared. A load that began before a change
 //! never overwrites what the change published: both go through the lock of `under_way`.
 
 mod destination;
+mod kept;
+mod key;
+mod sharing;
 #[cfg(test)]
 mod tests;
+mod under_way;
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use equivalent::Equivalent;
 use moka::sync::Cache;
 use tokio::sync::OnceCell;
 
 pub(crate) use destination::Destination;
+use key::{SlugKey, SlugRef};
+use sharing::Shelf;
+use under_way::{Beside, UnderWay};
 
 use crate::model::{Clock, DomainId, FoldedSlug, LinkId, Timestamp, WorkspaceId};
+use crate::shared::Shared;
 use crate::store::links::LinkRow;
 use crate::store::{DATABASE_PATIENCE, Store, StoreError, within};
 
@@ -35,46 +42,6 @@ const ASKED_EVERY: Duration = Duration::from_millis(10);
 const PRESENT_BYTES: u64 = 24 * 1024 * 1024;
 /// Unknown slugs that are remembered: bounded apart, so that guessing never evicts links.
 const ABSENT_SLUGS: u64 = 10_000;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct SlugKey {
-    domain: DomainId,
-    folded: Box<str>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct SlugRef<'a> {
-    domain: DomainId,
-    folded: &'a str,
-}
-
-impl SlugKey {
-    fn borrowed(&self) -> SlugRef<'_> {
-        SlugRef {
-            domain: self.domain,
-            folded: &self.folded,
-        }
-    }
-}
-
-impl Hash for SlugRef<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.domain.hash(state);
-        self.folded.hash(state);
-    }
-}
-
-impl Hash for SlugKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.borrowed().hash(state);
-    }
-}
-
-impl Equivalent<SlugKey> for SlugRef<'_> {
-    fn equivalent(&self, key: &SlugKey) -> bool {
-        *self == key.borrowed()
-    }
-}
 
 impl Stale {
     /// Some of those that wait; when there are none, the asking ends.
@@ -97,26 +64,13 @@ type Load = Arc<OnceCell<Found>>;
 pub(crate) struct Resolver {
     store: Store,
     clock: Arc<dyn Clock>,
+    /// What other nodes read lately, and how they hear of changes.
+    shared: Option<Arc<Shared>>,
     present: Cache<SlugKey, Arc<Destination>>,
     absent: Cache<SlugKey, Timestamp>,
     /// Short critical sections, no await inside: std mutexes.
     under_way: Mutex<UnderWay>,
     stale: Mutex<Stale>,
-}
-
-/// What is being read and written at this moment.
-#[derive(Debug, Default)]
-struct UnderWay {
-    loads: HashMap<SlugKey, Load>,
-    changes: HashMap<SlugKey, Changes>,
-}
-
-/// Changes of one slug that are under way.
-#[derive(Debug, Default)]
-struct Changes {
-    count: usize,
-    /// There was another at some time: the order in which they end need not be that of the database.
-    overlapping: bool,
 }
 
 /// Entries past their time that wait to be asked for, many in one query: a node's links grow old
@@ -129,10 +83,11 @@ struct Stale {
 }
 
 impl Resolver {
-    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>, shared: Option<Arc<Shared>>) -> Self {
         Self {
             store,
             clock,
+            shared,
             present: Cache::builder()
                 .max_capacity(PRESENT_BYTES)
                 .weigher(|key: &SlugKey, destination: &Arc<Destination>| {
@@ -217,8 +172,12 @@ impl Resolver {
                 let now = self.clock.now();
                 for ((key, stale), load) in asked.iter().zip(&loads) {
                     match rows.remove(&stale.link) {
-                        Some(row) if stale.confirm(&row, now) => {
-                            self.under_way().end_load(key, load);
+                        Some(row) if stale.is_as(&row) => {
+                            // Unless something was heard meanwhile that makes it doubtful again.
+                            let mut under_way = self.under_way();
+                            if under_way.end_load(key, load) {
+                                stale.confirm(&row, now);
+                            }
                         }
                         Some(row) => drop(self.finish(key, load, Ok(Some(row)))),
                         None => self.forget(key, load),
@@ -245,14 +204,23 @@ impl Resolver {
             key,
         };
         let Waiter { key, load, .. } = &waiter;
-        let found = load
-            .get_or_init(|| async {
-                let row = self.store.link_by_slug(key.domain, &key.folded);
-                let row = within(DATABASE_PATIENCE, row).await;
-                self.finish(key, load, row)
-            })
-            .await;
+        // On the heap: what waits for Redis and the database would make every redirect's future large.
+        let found = load.get_or_init(|| Box::pin(self.read(key, load))).await;
         found.clone()
+    }
+
+    async fn read(&self, key: &SlugKey, load: &Load) -> Found {
+        let ticket = match self.look_up_shared(key).await {
+            Shelf::Has(found) => return Ok(self.finish_shared(key, load, found)),
+            Shelf::Lacks(ticket) => ticket,
+        };
+        let row = self.store.link_by_slug(key.domain, &key.folded);
+        let row = within(DATABASE_PATIENCE, row).await;
+        let found = self.finish(key, load, row);
+        if let (Some(ticket), Ok(found)) = (ticket, &found) {
+            self.offer(key, ticket, found.as_deref());
+        }
+        found
     }
 
     /// Keeps what was loaded, unless a change was published while it was being loaded.
@@ -319,11 +287,7 @@ impl Resolver {
             domain,
             folded: folded.into(),
         };
-        let mut under_way = self.under_way();
-        let changes = under_way.changes.entry(key.clone()).or_default();
-        changes.count += 1;
-        changes.overlapping |= changes.count > 1;
-        drop(under_way);
+        self.under_way().begin_change(&key);
         Changing {
             resolver: Arc::clone(self),
             key,
@@ -334,16 +298,10 @@ impl Resolver {
     /// Ends a change: what it made comes into force, unless another may have made something newer.
     fn changed(&self, key: &SlugKey, made: Option<Arc<Destination>>) {
         let mut under_way = self.under_way();
-        under_way.loads.remove(key);
-        let mut alone = true;
-        if let Some(changes) = under_way.changes.get_mut(key) {
-            alone = !changes.overlapping;
-            changes.count -= 1;
-            if changes.count == 0 {
-                under_way.changes.remove(key);
-            }
-        }
-        if let Some(destination) = made.filter(|_| alone) {
+        let beside = under_way.end_change(key);
+        let told = made.as_deref().filter(|_| beside != Beside::Anything);
+        self.announce(key, told);
+        if let Some(destination) = made.filter(|_| beside == Beside::Nothing) {
             self.keep_newer(key, &destination);
         } else {
             self.present.invalidate(&key.borrowed());
@@ -354,12 +312,12 @@ impl Resolver {
     /// Forgets every link of a workspace, once the database says otherwise of them. What is being
     /// read or changed at this moment, of whichever workspace, is asked for again.
     pub(crate) fn forget_workspace(&self, workspace: WorkspaceId) {
-        let mut under_way = self.under_way();
-        under_way.loads.clear();
-        for changes in under_way.changes.values_mut() {
-            changes.overlapping = true;
-        }
-        drop(under_way);
+        self.announce_workspace(workspace);
+        self.forget_workspace_here(workspace);
+    }
+
+    fn forget_workspace_here(&self, workspace: WorkspaceId) {
+        self.under_way().forget_all();
         for (key, destination) in &self.present {
             if destination.workspace == workspace {
                 self.present.invalidate(&key.borrowed());
@@ -380,20 +338,6 @@ impl Resolver {
         self.under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl UnderWay {
-    /// Takes a load off the list. Returns whether nothing was published since it began.
-    fn end_load(&mut self, key: &SlugKey, load: &Load) -> bool {
-        let current = self
-            .loads
-            .get(key)
-            .is_some_and(|other| Arc::ptr_eq(other, load));
-        if current {
-            self.loads.remove(key);
-        }
-        current
     }
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::model::{LinkState, ManualClock};
 use crate::store::{DatabaseUrl, Db, PoolPurpose};
 
-fn version(version: i64) -> LinkRow {
+pub(super) fn version(version: i64) -> LinkRow {
     let at = Timestamp::MIN;
     LinkRow {
         id: LinkId::from_number(1),
@@ -34,12 +34,12 @@ fn version(version: i64) -> LinkRow {
 fn another_visitor_epoch_makes_another_destination() {
     let (row, now) = (version(1), Timestamp::MIN);
     let destination = Destination::of(&row, now);
-    assert!(destination.confirm(&row, now));
+    assert!(destination.is_as(&row));
     let changed = LinkRow {
         visitor_epoch: Some(crate::model::VisitorEpoch::Day),
         ..row
     };
-    assert!(!destination.confirm(&changed, now));
+    assert!(!destination.is_as(&changed));
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn resolver(dir: &tempfile::TempDir) -> Arc<Resolver> {
     let url = DatabaseUrl::Sqlite(dir.path().join("terse.db"));
     let store = Store::connect(&url, PoolPurpose::Requests).await.unwrap();
     let clock = Arc::new(ManualClock::at(Timestamp::MIN));
-    Arc::new(Resolver::new(store, clock))
+    Arc::new(Resolver::new(store, clock, None))
 }
 
 #[tokio::test]

@@ -68,6 +68,12 @@ pub(crate) struct MergerHandle {
     ended: CancellationToken,
 }
 
+impl Drop for MergerHandle {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 impl MergerHandle {
     /// Starts the merger's thread.
     pub(crate) fn start(parts: MergerParts) -> std::io::Result<Self> {

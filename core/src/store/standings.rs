@@ -1,24 +1,69 @@
 //! What a session or a key stands for, and the revision that tells whether it still does.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use sqlx::FromRow;
+use tokio::sync::Notify;
 
 use crate::model::{ApiKeyId, InstanceRole, SessionId, Timestamp, UserId, UserStatus, WorkspaceId};
 use crate::store::{Store, StoreError, in_snapshot, with_db};
 
 /// The newest revision of who may do what that this node knows of.
 #[derive(Debug, Default)]
-pub(crate) struct Revision(AtomicI64);
+pub(crate) struct Revision {
+    known: AtomicI64,
+    doubted: AtomicBool,
+    made: Notify,
+}
 
 impl Revision {
     pub(crate) fn known(&self) -> i64 {
-        self.0.load(Ordering::Acquire)
+        self.known.load(Ordering::Acquire)
     }
 
-    /// Makes everything that was read at an older revision worthless.
+    /// A revision that was read: makes everything that was read at an older one worthless.
+    pub(crate) fn learned(&self, revision: i64) {
+        self.known.fetch_max(revision, Ordering::AcqRel);
+    }
+
+    /// A revision that this node made: worth telling others.
     pub(crate) fn noticed(&self, revision: i64) {
-        self.0.fetch_max(revision, Ordering::AcqRel);
+        self.learned(revision);
+        self.made.notify_one();
+    }
+
+    /// Completes when this node made a revision since the last time.
+    pub(crate) async fn made(&self) {
+        self.made.notified().await;
+    }
+
+    /// Another node says that it made one: the database is asked before anybody else is let in.
+    pub(crate) fn doubt(&self) {
+        self.doubted.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Acquire)
+    }
+}
+
+/// Puts a doubt back that reading did not settle: the database was away, or nobody waited for it.
+struct Settling<'a> {
+    revision: &'a Revision,
+    doubted: bool,
+}
+
+impl Settling<'_> {
+    fn settled(mut self) {
+        self.doubted = false;
+    }
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        if self.doubted {
+            self.revision.doubt();
+        }
     }
 }
 
@@ -106,10 +151,17 @@ const REVISION: &str = "SELECT revision FROM revisions WHERE name = 'authorizati
 impl Store {
     /// The revision as the database has it now; known from here on.
     pub(crate) async fn read_revision(&self) -> Result<(), StoreError> {
+        // Before reading: a doubt that arises meanwhile is not settled by it.
+        let doubted = self.authorization.doubted.swap(false, Ordering::AcqRel);
+        let settling = Settling {
+            revision: &self.authorization,
+            doubted,
+        };
         let revision: i64 = with_db!(&self.db, |pool| {
             sqlx::query_scalar(REVISION).fetch_one(pool).await?
         });
-        self.authorization.noticed(revision);
+        settling.settled();
+        self.authorization.learned(revision);
         Ok(())
     }
 

@@ -16,7 +16,7 @@ impl Workspaces {
     ///
     /// A shorter retention shrinks old days to their counts soon after, and for good: a longer one
     /// brings no click back. Another visitors' epoch is in force with the next redirect on this node,
-    /// within 30 seconds on others; whoever comes again then counts as somebody new.
+    /// on others when they hear of it, within 30 seconds; whoever comes again then counts as somebody new.
     pub async fn update(
         &self,
         principal: &Principal,

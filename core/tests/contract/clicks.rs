@@ -1,16 +1,18 @@
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use terse_core::analytics::ClicksPage;
 use terse_core::classify::{Kind, Reason, RequestFacts};
 use terse_core::model::Fact;
 
-use crate::fixture::{HOST, Installation, all, on_both_databases, person, person_at};
+use crate::fixture::{HOST, Installation, all, builder, on_both_databases, person, person_at};
 
 on_both_databases![
     every_redirect_becomes_one_click_with_its_facts,
     kinds_are_counted_apart,
     fifty_parallel_visitors_lose_and_double_nothing,
     clicks_survive_a_restart_and_are_folded_once,
+    an_installation_that_is_dropped_unclosed_leaves_its_spool_to_the_next,
     a_click_outlives_its_link,
 ];
 
@@ -178,6 +180,24 @@ async fn clicks_survive_a_restart_and_are_folded_once(t: Installation) {
         .unwrap();
     assert_eq!(summary.clicks, 200);
     assert!(t.terse.verify().await.unwrap().is_consistent());
+}
+
+async fn an_installation_that_is_dropped_unclosed_leaves_its_spool_to_the_next(
+    mut t: Installation,
+) {
+    t.link("launch").await;
+    visit(&t, "/launch", &person()).await;
+    drop(t.terse);
+    let begun = Instant::now();
+    t.terse = loop {
+        match builder(&t.dir, &t.database, &t.clock).open().await {
+            Ok(terse) => break terse,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(10), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    t.folded().await;
+    assert_eq!(t.clicks().await.len(), 1);
 }
 
 async fn a_click_outlives_its_link(t: Installation) {

@@ -24,6 +24,7 @@ mod oracle;
 mod people;
 mod places;
 mod redirects;
+mod redis;
 mod registration;
 mod retention;
 mod roles;

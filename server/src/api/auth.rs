@@ -69,7 +69,7 @@ impl AuthApi {
         request: &Request,
         form: Form<TokenRequest>,
     ) -> Result<Tokens, Problem> {
-        if let Err(limited) = app.limits.auth.check(client(request).into()) {
+        if let Err(limited) = app.limits.auth.take(client(request).into()).await {
             app.metrics.limited_auth.up();
             return Err(Problem::limited(&limited));
         }
@@ -157,7 +157,7 @@ async fn grant(app: &App, form: TokenRequest, origin: &Origin) -> Result<Grant, 
 /// there before does not wait for strangers' guesses.
 pub(crate) async fn slow_down(app: &App, username: &str, origin: &Origin) -> Result<(), Problem> {
     let account = LimitKey::of_name(&username.trim().to_ascii_lowercase());
-    let Err(limited) = app.limits.account.check(account) else {
+    let Err(limited) = app.limits.account.take(account).await else {
         return Ok(());
     };
     if let Some(address) = origin.address {

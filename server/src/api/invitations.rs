@@ -14,8 +14,8 @@ use crate::api::body::Body;
 use crate::api::schema::{Nullable, Time};
 use crate::api::security::Caller;
 use crate::api::workspaces::WorkspaceBody;
-use crate::app::App;
-use crate::limits::LimitKey;
+use crate::app::{App, Limits};
+use crate::limits::{LimitKey, Limited};
 use crate::problem::Problem;
 
 pub struct InvitationsApi;
@@ -93,11 +93,8 @@ impl InvitationsApi {
     ) -> Result<Created, Problem> {
         let address = body.0.email.trim().to_ascii_lowercase();
         let sender = LimitKey::of_name(&caller.0.user.to_string());
-        let limits = &app.limits;
-        limits
-            .inviting
-            .check(sender)
-            .and_then(|()| limits.invitation_mail.check(LimitKey::of_name(&address)))
+        within_limits(&app.limits, sender, LimitKey::of_name(&address))
+            .await
             .map_err(|limited| {
                 app.metrics.limited_api.up();
                 Problem::limited(&limited)
@@ -190,4 +187,14 @@ impl From<Invitation> for InvitationBody {
             expires_at: Time(invitation.expires_at),
         }
     }
+}
+
+/// One more invitation from `sender`, and one more mail to `address`.
+async fn within_limits(
+    limits: &Limits,
+    sender: LimitKey,
+    address: LimitKey,
+) -> Result<(), Limited> {
+    limits.inviting.take(sender).await?;
+    limits.invitation_mail.take(address).await
 }

@@ -127,7 +127,7 @@ impl MeApi {
     ) -> Result<Changed, Problem> {
         // Whoever stole a session could guess the password here.
         let account = LimitKey::of_name(&caller.0.user.to_string());
-        if let Err(limited) = app.limits.password.check(account) {
+        if let Err(limited) = app.limits.password.take(account).await {
             app.metrics.limited_auth.up();
             return Err(Problem::limited(&limited));
         }

@@ -86,19 +86,19 @@ fn on_its_way() -> OnItsWay {
 }
 
 /// Strangers cause a mail to `email`: within limits.
-fn may_cause_mail(
+async fn may_cause_mail(
     app: &App,
     request: &Request,
     mails: &Limiter,
     email: &str,
 ) -> Result<bool, Problem> {
-    if let Err(limited) = app.limits.registration.check(client(request).into()) {
+    if let Err(limited) = app.limits.registration.take(client(request).into()).await {
         app.metrics.limited_auth.up();
         return Err(Problem::limited(&limited));
     }
     // Who has enough mails gets no more, and nobody is told: the answer stays the same.
     let address = LimitKey::of_name(&email.trim().to_ascii_lowercase());
-    Ok(mails.check(address).is_ok())
+    Ok(mails.take(address).await.is_ok())
 }
 
 #[OpenApi(tag = "Tag::Auth")]
@@ -113,7 +113,7 @@ impl RegistrationApi {
         request: &Request,
         body: Body<RegistrationBody>,
     ) -> Result<OnItsWay, Problem> {
-        let mail = may_cause_mail(&app, request, &app.limits.mail, &body.0.email)?;
+        let mail = may_cause_mail(&app, request, &app.limits.mail, &body.0.email).await?;
         let new = NewRegistration {
             email: body.0.email,
             password: body.0.password.into(),
@@ -136,7 +136,7 @@ impl RegistrationApi {
         request: &Request,
         body: Body<TokenBody>,
     ) -> Result<Verified, Problem> {
-        guess(&app, request)?;
+        guess(&app, request).await?;
         let accounts = app.terse.accounts();
         accounts
             .verify_email(&body.0.token.into(), &origin(request))
@@ -156,7 +156,7 @@ impl RegistrationApi {
         request: &Request,
         body: Body<EmailBody>,
     ) -> Result<OnItsWay, Problem> {
-        let mail = may_cause_mail(&app, request, &app.limits.mail, &body.0.email)?;
+        let mail = may_cause_mail(&app, request, &app.limits.mail, &body.0.email).await?;
         let accounts = app.terse.accounts();
         accounts.resend_verification(&body.0.email, mail).await?;
         Ok(on_its_way())
@@ -174,7 +174,7 @@ impl RegistrationApi {
         request: &Request,
         body: Body<EmailBody>,
     ) -> Result<OnItsWay, Problem> {
-        let mail = may_cause_mail(&app, request, &app.limits.reset_mail, &body.0.email)?;
+        let mail = may_cause_mail(&app, request, &app.limits.reset_mail, &body.0.email).await?;
         let accounts = app.terse.accounts();
         accounts.forgot_password(&body.0.email, mail).await?;
         Ok(on_its_way())
@@ -194,7 +194,7 @@ impl RegistrationApi {
         request: &Request,
         body: Body<ResetBody>,
     ) -> Result<Reset, Problem> {
-        guess(&app, request)?;
+        guess(&app, request).await?;
         let accounts = app.terse.accounts();
         let (token, new) = (body.0.token.into(), body.0.new_password.into());
         accounts
@@ -204,10 +204,11 @@ impl RegistrationApi {
     }
 }
 
-fn guess(app: &App, request: &Request) -> Result<(), Problem> {
+async fn guess(app: &App, request: &Request) -> Result<(), Problem> {
     app.limits
         .auth
-        .check(client(request).into())
+        .take(client(request).into())
+        .await
         .map_err(|limited| {
             app.metrics.limited_auth.up();
             Problem::limited(&limited)

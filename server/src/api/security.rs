@@ -74,7 +74,7 @@ async fn authenticate(request: &Request, bearer: Bearer) -> poem::Result<Known> 
     let need = access::need(request.method(), path).ok_or_else(Problem::internal)?;
     let principal = principal(app, request, &bearer.token).await?;
     need.check(&principal)?;
-    if let Err(limited) = app.limits.caller.check((&principal).into()) {
+    if let Err(limited) = app.limits.caller.take((&principal).into()).await {
         app.metrics.limited_api.up();
         return Err(Problem::limited(&limited).into());
     }

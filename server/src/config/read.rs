@@ -10,6 +10,7 @@ use figment::value::{Dict, Value};
 use figment::{Figment, Profile};
 use lettre::message::Mailbox;
 use secrecy::SecretString;
+use terse_core::shared::{RedisUrl, RedisUrlError};
 
 use super::{
     ClickDurability, Config, ConfigError, LogFormat, OnUnrecordable, Registration, Shown,
@@ -22,11 +23,12 @@ use crate::mailer::SmtpServer;
 const PREFIX: &str = "TERSE_";
 
 /// Every key with its default; an empty text stands for unset.
-const KEYS: [(&str, &str); 25] = [
+const KEYS: [(&str, &str); 26] = [
     ("listen", "127.0.0.1:8080"),
     ("public_url", "http://localhost:8080"),
     ("data_dir", "./terse-data"),
     ("database_url", ""),
+    ("redis_url", ""),
     ("admin_email", ""),
     ("admin_password", ""),
     ("jwt_secret", ""),
@@ -50,10 +52,16 @@ const KEYS: [(&str, &str); 25] = [
     ("log_format", "text"),
 ];
 
-const SECRETS: [&str; 4] = ["database_url", "admin_password", "jwt_secret", "smtp_url"];
+const SECRETS: [&str; 5] = [
+    "database_url",
+    "redis_url",
+    "admin_password",
+    "jwt_secret",
+    "smtp_url",
+];
 
-/// Variables of the command line client and of later versions, which may be set beside ours.
-const FOREIGN: [&str; 3] = ["TERSE_URL", "TERSE_API_KEY", "TERSE_REDIS_URL"];
+/// Variables of the command line client, which may be set beside ours.
+const FOREIGN: [&str; 2] = ["TERSE_URL", "TERSE_API_KEY"];
 
 /// What tests do to a server that was built for them; refused like any other name by a release.
 const OF_TESTS: &[&str] = if cfg!(debug_assertions) {
@@ -141,6 +149,7 @@ impl Values {
             public_url: self.public_url()?,
             data_dir: PathBuf::from(self.required("data_dir")?),
             database_url: self.database_url()?,
+            redis_url: self.redis_url()?,
             admin_email: self.optional("admin_email").map(str::to_owned),
             admin_password: self.secret("admin_password"),
             jwt_secret: self.secret("jwt_secret"),
@@ -305,6 +314,17 @@ impl Values {
                 "must begin with postgres://; leave it unset for SQLite in data_dir",
             )),
         }
+    }
+
+    fn redis_url(&self) -> Result<Option<RedisUrl>, ConfigError> {
+        let key = "redis_url";
+        let url = self.optional(key).map(str::parse).transpose();
+        url.map_err(|_: RedisUrlError| {
+            self.refused(
+                key,
+                "must be like redis://user:password@host:6379/0, or rediss:// for TLS",
+            )
+        })
     }
 
     fn smtp(&self) -> Result<Option<SmtpServer>, ConfigError> {

@@ -31,6 +31,7 @@ mod places;
 mod process;
 mod raw;
 mod redirects;
+mod redis;
 mod registration;
 mod roles;
 mod server;
