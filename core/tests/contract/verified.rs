@@ -240,29 +240,39 @@ async fn damage_of_the_tail_is_found(t: Installation) {
     let (t, _) = with_chunks_and_tail(t).await;
     t.terse.close().await;
     let tools = tools(&t).await;
-    assert_eq!(t.number("SELECT COUNT(*) FROM tail").await, 1);
-    let records = t.bytes("SELECT records FROM tail".to_owned()).await;
+    // One parcel of perhaps several.
+    let seq = t.number("SELECT MIN(seq) FROM tail").await;
+    let clicks = "SELECT click_count FROM tail ORDER BY seq LIMIT 1";
+    let clicks = t.number(clicks).await;
+    let update = format!("UPDATE tail SET records = $1 WHERE seq = {seq}");
+    let records = t
+        .bytes(format!("SELECT records FROM tail WHERE seq = {seq}"))
+        .await;
     for place in 0..records.len() {
         let mut changed = records.clone();
         changed[place] ^= 1;
-        t.sql_with("UPDATE tail SET records = $1".to_owned(), Some(&changed))
-            .await;
+        t.sql_with(update.clone(), Some(&changed)).await;
         assert_parcel(&t, &tools, "a checksum differs", "a byte").await;
     }
-    t.sql_with("UPDATE tail SET records = $1".to_owned(), Some(&records))
-        .await;
+    t.sql_with(update, Some(&records)).await;
+    let too_many = format!(
+        "it holds {clicks} clicks and should hold {}",
+        clicks + 1_000
+    );
     for (head, words) in [
-        ("click_count", "it holds 3 clicks and should hold 4"),
+        ("click_count", too_many.as_str()),
         ("first_at", "its times"),
         ("last_at", "its times"),
         ("seq", "its key"),
         ("stream", "its key"),
     ] {
-        t.sql_with(format!("UPDATE tail SET {head} = {head} + 1"), None)
-            .await;
+        let moved = if head == "seq" { seq + 1_000 } else { seq };
+        let change = |sign: &str, seq: i64| {
+            format!("UPDATE tail SET {head} = {head} {sign} 1000 WHERE seq = {seq}")
+        };
+        t.sql_with(change("+", seq), None).await;
         assert_parcel(&t, &tools, words, head).await;
-        t.sql_with(format!("UPDATE tail SET {head} = {head} - 1"), None)
-            .await;
+        t.sql_with(change("-", moved), None).await;
     }
     assert_sound(&tools, "put back").await;
 }

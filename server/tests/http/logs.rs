@@ -15,7 +15,7 @@ use terse_server::tokens::Tokens;
 
 use crate::answer::Answer;
 use crate::raw;
-use crate::server::{BROWSER, EMAIL, PASSWORD, Server, path_of};
+use crate::server::{BROWSER, EMAIL, ON_SQLITE, PASSWORD, Server, path_of};
 
 const JWT_SECRET: &str = "kept-out-of-every-log-0123456789abcdef";
 
@@ -183,7 +183,7 @@ fn assert_tells_nothing(answer: &Answer) {
 
 #[test]
 fn a_broken_database_is_told_to_the_log_and_not_to_the_client() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[ON_SQLITE]);
     let link = server.link("breaking", &json!({}));
     server.visitor().get("/breaking").expect(302);
     for name in ["terse.db", "terse.db-wal"] {

@@ -9,6 +9,7 @@ mod authorization;
 mod bodies;
 mod cors;
 mod documentation;
+mod engine;
 mod filters;
 mod foreign_ids;
 mod hostile;

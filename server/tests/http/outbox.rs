@@ -7,12 +7,11 @@ use crate::server::{Server, until};
 impl Server {
     /// Mails to this address, oldest first.
     pub(crate) fn mails_to(&self, email: &str) -> Vec<String> {
-        let Ok(files) = fs::read_dir(self.data().join("outbox")) else {
-            return Vec::new();
-        };
-        let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        let files = self.data_of_nodes().into_iter();
+        let files = files.filter_map(|data| fs::read_dir(data.join("outbox")).ok());
+        let mut paths: Vec<_> = files.flatten().map(|file| file.unwrap().path()).collect();
         paths.retain(|path| path.extension().is_some_and(|kind| kind == "eml"));
-        paths.sort();
+        paths.sort_by_key(|path| path.file_name().unwrap().to_owned());
         let mails = paths.iter().map(|path| fs::read_to_string(path).unwrap());
         let to = format!("To: {email}\r\n");
         mails.filter(|mail| mail.contains(&to)).collect()

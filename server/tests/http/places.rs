@@ -11,7 +11,7 @@ use terse_core::analytics::{AnalyticsQuery, ClicksPage};
 use terse_core::model::{Fact, Origin};
 
 use crate::mmdb::{geoip2, mmdb};
-use crate::server::{EMAIL, PASSWORD, Server, until};
+use crate::server::{EMAIL, ON_SQLITE, PASSWORD, Server, until};
 
 type Facts = BTreeMap<String, [String; 4]>;
 
@@ -87,7 +87,7 @@ const LONDONER: (&str, &[u8]) = ("x-forwarded-for", b"81.2.69.142");
 
 #[test]
 fn a_direct_client_cannot_say_where_it_is() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[ON_SQLITE]);
     server.link("here", &json!({}));
     for (number, (header, value)) in [
         ("cf-ipcountry", "DE"),
@@ -109,7 +109,7 @@ fn a_direct_client_cannot_say_where_it_is() {
 
 #[test]
 fn a_trusted_proxy_says_where_its_clients_are() {
-    let server = Server::start(&[("TERSE_TRUSTED_PROXIES", "127.0.0.0/8")]);
+    let server = Server::start(&[ON_SQLITE, ("TERSE_TRUSTED_PROXIES", "127.0.0.0/8")]);
     server.link("here", &json!({}));
     assert_eq!(
         click(&server, "told", &TOLD),
@@ -159,6 +159,7 @@ fn a_file_says_where_addresses_are_and_may_be_replaced_or_damaged_at_any_time() 
     let london = mmdb(&[("81.2.69.0/24", geoip2("GB", "ENG", "London"))]);
     fs::write(&file, &london).unwrap();
     let server = Server::start(&[
+        ON_SQLITE,
         ("TERSE_TRUSTED_PROXIES", "127.0.0.0/8"),
         ("TERSE_GEOIP_DB", file.to_str().unwrap()),
     ]);
@@ -202,7 +203,7 @@ fn without_a_usable_file_the_server_starts_and_counts_clicks_without_a_place() {
         if let Some(bytes) = bytes {
             fs::write(&file, bytes).unwrap();
         }
-        let server = Server::start(&[("TERSE_GEOIP_DB", file.to_str().unwrap())]);
+        let server = Server::start(&[ON_SQLITE, ("TERSE_GEOIP_DB", file.to_str().unwrap())]);
         let link = server.link("here", &json!({}));
         click(&server, "first", &[LONDONER]);
         assert_eq!(server.totals(&link), [1, 0, 0]);
@@ -213,7 +214,7 @@ fn without_a_usable_file_the_server_starts_and_counts_clicks_without_a_place() {
 
 #[test]
 fn a_fetch_by_a_page_is_no_click() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[ON_SQLITE]);
     let link = server.link("here", &json!({}));
     click(
         &server,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::raw;
-use crate::server::{EMAIL, PASSWORD, Server, UNSET, run, until};
+use crate::server::{EMAIL, ON_SQLITE, PASSWORD, Server, UNSET, run, until};
 
 /// Longest time from SIGTERM to the end.
 const STOP: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ fn assert_private(path: &Path) {
 
 #[test]
 fn whatever_the_server_writes_is_its_owners_alone() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&[ON_SQLITE]);
     server.link("private", &json!({}));
     server.visitor().get("/private").expect(302);
     for name in ["terse.db", "spool", "secrets/jwt"] {
@@ -185,7 +185,8 @@ fn a_start_that_was_cut_short_leaves_no_half_written_secret() {
     fs::create_dir(&secrets).unwrap();
     // What a start leaves that is killed before the secret has its name.
     fs::write(secrets.join("jwt.new"), "abc").unwrap();
-    let server = Server::start(&[("TERSE_DATA_DIR", data.path().to_str().unwrap())]);
+    let path = data.path().to_str().unwrap();
+    let server = Server::start(&[ON_SQLITE, ("TERSE_DATA_DIR", path)]);
     server.get("/links").expect(200);
     let secret = fs::read_to_string(secrets.join("jwt")).unwrap();
     assert_eq!(secret.len(), 43);
@@ -216,7 +217,10 @@ fn commands_beside_the_server_make_no_data_where_there_is_none() {
         &["migrate", "down", "--yes-delete-data"],
         &["spool", "accept-gap", "00000000000000000000000000000000"],
     ] {
-        let output = run(arguments, &[("TERSE_DATA_DIR", data.to_str().unwrap())]);
+        let output = run(
+            arguments,
+            &[ON_SQLITE, ("TERSE_DATA_DIR", data.to_str().unwrap())],
+        );
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
         assert!(told.contains("mistyped"), "{arguments:?}: {told}");
@@ -272,14 +276,14 @@ fn a_secret_file_that_others_can_read_keeps_the_server_from_starting() {
         );
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    let server = Server::start(&[("TERSE_JWT_SECRET_FILE", name)]);
+    let server = Server::start(&[ON_SQLITE, ("TERSE_JWT_SECRET_FILE", name)]);
     server.get("/links").expect(200);
     refusal(&[("TERSE_JWT_SECRET_FILE", "/nonexistent/jwt")]);
 }
 
 #[test]
 fn a_generated_secret_that_became_readable_keeps_the_server_from_starting() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&[ON_SQLITE]);
     server.terminate();
     assert_eq!(server.exit_code(), Some(0));
     let path = server.data().join("secrets/jwt");

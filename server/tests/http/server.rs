@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::answer::Answer;
+use crate::engine::Engine;
 
 pub(crate) const EMAIL: &str = "admin@example.com";
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -27,6 +28,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// In place of a value: this setting of all tests does not apply.
 pub(crate) const UNSET: &str = "(unset)";
 
+/// In place of a setting: this test is about files that a server on SQLite alone has.
+pub(crate) const ON_SQLITE: (&str, &str) = ("(engine)", "sqlite");
+
 /// In place of a setting's name: how many files the process may open.
 pub(crate) const OPEN_FILES: &str = "(open files)";
 
@@ -35,7 +39,27 @@ pub(crate) struct Server {
     settings: Vec<(String, String)>,
     process: Child,
     pub(crate) address: SocketAddr,
+    /// The other node of a cluster.
+    other: Option<Node>,
     token: OnceLock<String>,
+}
+
+/// Another process on the same database, with files of its own.
+struct Node {
+    process: Child,
+    address: SocketAddr,
+}
+
+/// Where the other node of a cluster has its files.
+const OTHER_DATA: &str = "data-of-the-other-node";
+const OTHER_LOG: &str = "log-of-the-other-node";
+
+fn engine(settings: &[(String, String)]) -> Engine {
+    if settings.iter().any(|(name, _)| name == ON_SQLITE.0) {
+        Engine::Sqlite
+    } else {
+        Engine::asked_for()
+    }
 }
 
 /// A command of the server in `dir`, free of this process's own settings.
@@ -62,9 +86,10 @@ fn command(dir: &TempDir, settings: &[(String, String)]) -> Command {
         .env("TERSE_PUBLIC_URL", "http://localhost")
         .env("TERSE_ADMIN_EMAIL", EMAIL)
         .env("TERSE_ADMIN_PASSWORD", PASSWORD)
+        .envs(engine(settings).settings(dir.path()))
         .stdin(Stdio::null());
     for (name, value) in settings {
-        if name == OPEN_FILES {
+        if name == OPEN_FILES || name == ON_SQLITE.0 {
             continue;
         }
         if value == UNSET {
@@ -114,21 +139,20 @@ impl Server {
     }
 
     fn start_in(dir: Arc<TempDir>, settings: Vec<(String, String)>) -> Self {
-        let log = dir.path().join("log");
-        let told_before = std::fs::read_to_string(&log).unwrap_or_default().len();
-        let file = File::options().create(true).append(true).open(&log);
-        let process = command(&dir, &settings).stderr(file.unwrap()).spawn();
-        let mut server = Self {
+        let node = Node::start(&dir, "log", &mut command(&dir, &settings));
+        let other = (engine(&settings) == Engine::Cluster).then(|| {
+            let mut command = command(&dir, &settings);
+            command.env("TERSE_DATA_DIR", dir.path().join(OTHER_DATA));
+            Node::start(&dir, OTHER_LOG, &mut command)
+        });
+        Self {
             dir,
             settings,
-            process: process.unwrap(),
-            address: ([127, 0, 0, 1], 0).into(),
+            process: node.process,
+            address: node.address,
+            other,
             token: OnceLock::new(),
-        };
-        server.address = until("the server tells its address", || {
-            address(&server.log()[told_before..])
-        });
-        server
+        }
     }
 
     /// Starts again on the same data, once stopped.
@@ -143,6 +167,11 @@ impl Server {
 
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// The directory of each node.
+    pub(crate) fn data_of_nodes(&self) -> Vec<PathBuf> {
+        vec![self.data(), self.dir.path().join(OTHER_DATA)]
     }
 
     /// Files that the process has open.
@@ -172,14 +201,15 @@ impl Server {
         command.args(arguments).output().unwrap()
     }
 
-    /// Somebody with an address of their own.
+    /// Somebody with an address of their own; in a cluster, in turn at the one node and at the other.
     pub(crate) fn visitor(&self) -> Visitor {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let [_, _, high, low] = number.to_be_bytes();
+        let other = self.other.as_ref().filter(|_| number.is_multiple_of(2));
         Visitor {
             client: client(),
-            server: self.address,
+            server: other.map_or(self.address, |other| other.address),
             address: format!("198.18.{high}.{low}"),
         }
     }
@@ -254,18 +284,46 @@ impl Server {
     pub(crate) fn totals(&self, link: &Value) -> [i64; 3] {
         let id = link["id"].as_str().unwrap();
         let path = format!("/analytics/summary?link_id={id}");
-        let settled = until("all clicks are counted", || {
-            let summary = self.get(&path).expect(200).json();
-            (summary["pending"] == 0).then_some(summary)
-        });
+        // Each node knows of its own clicks what waits.
+        let others = self.other.iter().map(|other| other.address);
+        for node in others.chain([self.address]) {
+            until("all clicks are counted", || {
+                let url = format!("http://{node}/api/v1{path}");
+                let summary = client().get(url).bearer_auth(self.token()).send();
+                let summary = Answer::from(summary.unwrap()).expect(200).json();
+                (summary["pending"] == 0).then_some(())
+            });
+        }
+        let settled = self.get(&path).expect(200).json();
         ["clicks", "bots", "previews"].map(|kind| settled[kind].as_i64().unwrap())
+    }
+}
+
+impl Node {
+    /// Waits until it has said where it listens.
+    fn start(dir: &TempDir, log: &str, command: &mut Command) -> Self {
+        let log = dir.path().join(log);
+        let told_before = std::fs::read_to_string(&log).unwrap_or_default().len();
+        let file = File::options().create(true).append(true).open(&log);
+        let mut process = command.stderr(file.unwrap()).spawn().unwrap();
+        let address = until("the server tells its address", || {
+            let said = std::fs::read_to_string(&log).unwrap();
+            let has_ended = process.try_wait().unwrap().is_some();
+            let found = address(&said[told_before..]);
+            assert!(found.is_some() || !has_ended, "it ended: {said}");
+            found
+        });
+        Self { process, address }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let other = self.other.iter_mut().map(|other| &mut other.process);
+        for process in [&mut self.process].into_iter().chain(other) {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 }
 
