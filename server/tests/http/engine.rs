@@ -3,9 +3,13 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// All nodes read each other's tokens.
 const JWT_SECRET: &str = "0123456789abcdef0123456789abcdef-of-all-nodes";
+
+/// A tenth of the time within which a change on one node is in force on the other.
+const HEARD: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
@@ -21,6 +25,13 @@ impl Engine {
             Ok("postgres") => Self::Postgres,
             Ok("cluster") => Self::Cluster,
             Ok(other) => panic!("TERSE_TEST_ENGINE is {other}"),
+        }
+    }
+
+    /// After a change: the next request may go to the other node.
+    pub(crate) fn let_changes_be_heard(self) {
+        if self == Self::Cluster {
+            std::thread::sleep(HEARD);
         }
     }
 

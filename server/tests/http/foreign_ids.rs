@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::operations::{Operation, UNKNOWN, operations, text};
 use crate::person::Person;
-use crate::server::{Server, until};
+use crate::server::{ON_ONE_NODE, Server, until};
 
 /// Spellings of what does not exist; most cannot be identifiers at all.
 const NOTHING: [&str; 4] = [UNKNOWN, "x", "%C3%A4", "%00"];
@@ -264,7 +264,7 @@ impl Outsider<'_> {
 
 #[test]
 fn what_belongs_to_another_workspace_is_answered_like_what_does_not_exist() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[ON_ONE_NODE]);
     let theirs = Foreign::new(&server);
     let before = theirs.snapshot();
     let operations = operations();
@@ -289,7 +289,7 @@ fn what_belongs_to_another_workspace_is_answered_like_what_does_not_exist() {
 
 #[test]
 fn administrators_find_what_belongs_to_another_workspace_only_where_they_look_into_it() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[ON_ONE_NODE]);
     let theirs = Foreign::new(&server);
     let before = theirs.snapshot();
     let person = server.person("foreign-admin@example.com", "admin");

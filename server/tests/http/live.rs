@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 
 use crate::hostile;
 use crate::raw;
-use crate::server::{EMAIL, PASSWORD, PATIENCE, Server, until};
+use crate::server::{EMAIL, ON_ONE_NODE, PASSWORD, PATIENCE, Server, until};
 
 /// A stream of events over a connection of its own.
 pub(crate) struct Stream {
@@ -138,7 +138,7 @@ fn listeners(server: &Server) -> u64 {
 
 #[test]
 fn a_stream_is_sent_at_once_and_kept_by_nobody() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[ON_ONE_NODE]);
     let stream = Stream::listen(&server, server.token(), "?country=DE", &[]);
     for header in [
         "content-type: text/event-stream\r\n",
@@ -266,7 +266,7 @@ fn a_server_that_stops_does_not_wait_for_listeners() {
 
 #[test]
 fn a_workspace_has_a_hundred_listeners_and_others_are_not_kept_out() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[ON_ONE_NODE]);
     let ada = server.person("live-crowd@example.com", "user");
     let open = || Stream::listen(&server, &ada.token, "", &[]);
     let mut streams: Vec<Stream> = (0..100).map(|_| open()).collect();
@@ -284,7 +284,7 @@ fn a_workspace_has_a_hundred_listeners_and_others_are_not_kept_out() {
 
 #[test]
 fn a_head_request_listens_to_nothing() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[ON_ONE_NODE]);
     let request = server.request(reqwest::Method::HEAD, "/analytics/live");
     assert_eq!(request.send().unwrap().status(), 200);
     until("nobody listens", || (listeners(&server) == 0).then_some(()));

@@ -15,7 +15,7 @@ use terse_server::tokens::Tokens;
 
 use crate::answer::Answer;
 use crate::raw;
-use crate::server::{BROWSER, EMAIL, ON_SQLITE, PASSWORD, Server, path_of};
+use crate::server::{BROWSER, EMAIL, ON_ONE_NODE, ON_SQLITE, PASSWORD, Server, path_of};
 
 const JWT_SECRET: &str = "kept-out-of-every-log-0123456789abcdef";
 
@@ -144,7 +144,7 @@ fn no_request_forges_a_log_line() {
 
 #[test]
 fn each_api_request_has_one_line_under_the_id_of_its_answer() {
-    let server = Server::start(&[("TERSE_LOG_FORMAT", "json")]);
+    let server = Server::start(&[ON_ONE_NODE, ("TERSE_LOG_FORMAT", "json")]);
     let answer = server.get("/links/unknown");
     let problem = answer.problem(404);
     let id = problem["request_id"].as_str().unwrap();

@@ -1,14 +1,22 @@
 //! The mails that the server wrote, as files: nobody configured a mail server.
 
 use std::fs;
+use std::path::PathBuf;
 
 use crate::server::{Server, until};
 
 impl Server {
+    /// Each node's directory of mails, where it has one.
+    pub(crate) fn outboxes(&self) -> Vec<PathBuf> {
+        let outboxes = self.data_of_nodes().into_iter();
+        let outboxes = outboxes.map(|data| data.join("outbox"));
+        outboxes.filter(|outbox| outbox.exists()).collect()
+    }
+
     /// Mails to this address, oldest first.
     pub(crate) fn mails_to(&self, email: &str) -> Vec<String> {
-        let files = self.data_of_nodes().into_iter();
-        let files = files.filter_map(|data| fs::read_dir(data.join("outbox")).ok());
+        let files = self.outboxes().into_iter().map(fs::read_dir);
+        let files = files.filter_map(Result::ok);
         let mut paths: Vec<_> = files.flatten().map(|file| file.unwrap().path()).collect();
         paths.retain(|path| path.extension().is_some_and(|kind| kind == "eml"));
         paths.sort_by_key(|path| path.file_name().unwrap().to_owned());

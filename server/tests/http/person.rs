@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::outbox::token_in;
-use crate::server::{PASSWORD, Server, until};
+use crate::server::{PASSWORD, Server, changed, until};
 
 pub(crate) struct Person<'a> {
     server: &'a Server,
@@ -68,12 +68,17 @@ impl<'a> Person<'a> {
 
     pub(crate) fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         let path = format!("/api/v1{path}");
+        let changes = method != Method::GET;
         let mut request = self.server.visitor().request(method, &path);
         request = request.bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.json(body);
         }
-        request.send().unwrap().into()
+        if changes {
+            changed(request)
+        } else {
+            request.send().unwrap().into()
+        }
     }
 
     /// A request by the name of its method.

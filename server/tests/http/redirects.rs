@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::raw;
-use crate::server::{Server, path_of};
+use crate::server::{ON_ONE_NODE, Server, path_of};
 
 #[test]
 fn every_redirect_status_has_its_headers() {
@@ -28,7 +28,7 @@ fn every_redirect_status_has_its_headers() {
 
 #[test]
 fn a_change_is_in_force_with_the_next_redirect() {
-    let server = Server::shared();
+    let server = Server::start(&[ON_ONE_NODE]);
     let link = server.link("fresh", &json!({}));
     let visitor = server.visitor();
     for round in 0..20 {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::server::{Server, until};
+use crate::server::{ON_ONE_NODE, Server, until};
 
 /// Whether this run was told to do without PostgreSQL and Redis.
 fn is_alone() -> bool {
@@ -133,6 +133,7 @@ fn node(database: &str, redis: &str, settings: &[(&str, &str)]) -> Server {
             "one that all of these servers know well",
         ),
     ];
+    all.push(ON_ONE_NODE);
     all.extend(settings);
     Server::start(&all)
 }
@@ -215,7 +216,11 @@ fn redis_is_spoken_to_over_tls_and_by_password_and_neither_is_shown() {
     let certificate = redis.dir.path().join("certificate.pem");
     let certificate = certificate.display().to_string();
     let url = format!("rediss://:open%20sesame@localhost:{}", redis.port);
-    let settings = [("TERSE_REDIS_URL", &*url), ("SSL_CERT_FILE", &*certificate)];
+    let settings = [
+        ON_ONE_NODE,
+        ("TERSE_REDIS_URL", &*url),
+        ("SSL_CERT_FILE", &*certificate),
+    ];
     let server = Server::start(&settings);
     assert_eq!(metric(&server, "terse_redis_up "), "1", "{}", server.log());
     let shown = server.beside(&["config"]);
@@ -225,7 +230,7 @@ fn redis_is_spoken_to_over_tls_and_by_password_and_neither_is_shown() {
         "{shown}"
     );
     // Who does not know the certificate does without Redis.
-    let server = Server::start(&[("TERSE_REDIS_URL", &url)]);
+    let server = Server::start(&[ON_ONE_NODE, ("TERSE_REDIS_URL", &url)]);
     assert_eq!(metric(&server, "terse_redis_up "), "0");
     assert!(!server.log().contains("sesame"), "{}", server.log());
 }

@@ -29,7 +29,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const UNSET: &str = "(unset)";
 
 /// In place of a setting: this test is about files that a server on SQLite alone has.
-pub(crate) const ON_SQLITE: (&str, &str) = ("(engine)", "sqlite");
+pub(crate) const ON_SQLITE: (&str, &str) = (ENGINE, "sqlite");
+
+/// In place of a setting: this test is about what each node has for itself.
+pub(crate) const ON_ONE_NODE: (&str, &str) = (ENGINE, "one node");
+
+const ENGINE: &str = "(engine)";
 
 /// In place of a setting's name: how many files the process may open.
 pub(crate) const OPEN_FILES: &str = "(open files)";
@@ -55,10 +60,11 @@ const OTHER_DATA: &str = "data-of-the-other-node";
 const OTHER_LOG: &str = "log-of-the-other-node";
 
 fn engine(settings: &[(String, String)]) -> Engine {
-    if settings.iter().any(|(name, _)| name == ON_SQLITE.0) {
-        Engine::Sqlite
-    } else {
-        Engine::asked_for()
+    let told = settings.iter().find(|(name, _)| name == ENGINE);
+    match (told.map(|(_, engine)| engine.as_str()), Engine::asked_for()) {
+        (Some("sqlite"), _) => Engine::Sqlite,
+        (Some(_), Engine::Cluster) => Engine::Postgres,
+        (_, asked_for) => asked_for,
     }
 }
 
@@ -89,7 +95,7 @@ fn command(dir: &TempDir, settings: &[(String, String)]) -> Command {
         .envs(engine(settings).settings(dir.path()))
         .stdin(Stdio::null());
     for (name, value) in settings {
-        if name == OPEN_FILES || name == ON_SQLITE.0 {
+        if name == OPEN_FILES || name == ENGINE {
             continue;
         }
         if value == UNSET {
@@ -187,11 +193,21 @@ impl Server {
     }
 
     pub(crate) fn terminate_at_once(&self) {
-        kill_process(Pid::from_child(&self.process), Signal::TERM).unwrap();
+        for process in self.processes() {
+            kill_process(Pid::from_child(process), Signal::TERM).unwrap();
+        }
+    }
+
+    fn processes(&self) -> impl Iterator<Item = &Child> {
+        let other = self.other.iter().map(|other| &other.process);
+        std::iter::once(&self.process).chain(other)
     }
 
     /// The exit code, once the process has ended by itself.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        if let Some(other) = &mut self.other {
+            until("the other node ends", || other.process.try_wait().unwrap());
+        }
         until("the server ends", || self.process.try_wait().unwrap()).code()
     }
 
@@ -252,16 +268,16 @@ impl Server {
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         let request = self.request(Method::POST, path).json(body);
-        request.send().unwrap().into()
+        changed(request)
     }
 
     pub(crate) fn patch(&self, path: &str, body: &Value) -> Answer {
         let request = self.request(Method::PATCH, path).json(body);
-        request.send().unwrap().into()
+        changed(request)
     }
 
     pub(crate) fn delete(&self, path: &str) -> Answer {
-        self.request(Method::DELETE, path).send().unwrap().into()
+        changed(self.request(Method::DELETE, path))
     }
 
     /// Makes a link to `https://example.com/` with these members; returns it.
@@ -325,6 +341,13 @@ impl Drop for Server {
             let _ = process.wait();
         }
     }
+}
+
+/// Sends what changes something.
+pub(crate) fn changed(request: RequestBuilder) -> Answer {
+    let answer = request.send().unwrap().into();
+    Engine::asked_for().let_changes_be_heard();
+    answer
 }
 
 /// Where the API has a link.
