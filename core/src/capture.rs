@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::click::{ClickHead, RECORD_VERSION};
+use crate::complaint::Complaint;
 use crate::live::LiveHub;
 use crate::model::{Clock, Entropy, Timestamp, WorkspaceId, random_bytes};
 use crate::redirect::ResolveError;
@@ -56,6 +57,7 @@ pub(crate) struct Capture {
     unrecorded: Unrecorded,
     database_away: AtomicBool,
     unconfirmed: AtomicU64,
+    failed_limited: Complaint,
 }
 
 /// Clicks written straight into the database have an identity too: a stream of this process that
@@ -136,6 +138,7 @@ impl Capture {
             unrecorded: Unrecorded::default(),
             database_away: AtomicBool::new(false),
             unconfirmed: AtomicU64::new(0),
+            failed_limited: Complaint::default(),
         }
     }
 
@@ -277,10 +280,12 @@ impl Capture {
             }
             Ok(None) => Ok(SlotOutcome::UsedUp),
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a limited link could not be followed"
-                );
+                if self.failed_limited.is_due() {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a limited link could not be followed"
+                    );
+                }
                 Err(ResolveError::Unavailable)
             }
         }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::capture::Capture;
+use crate::complaint::Complaint;
 use crate::live::LiveHub;
 use crate::model::Clock;
 use crate::sealer::{MergeBell, Sealer, Sealing, Tails};
@@ -36,7 +37,6 @@ const RETRY_LAST: Duration = Duration::from_secs(2);
 const LAST_FOLD_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two sealings others get the write lock, for as long as a sealing takes.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 const CHORES_EVERY: Duration = Duration::from_secs(5);
 
 /// What the folder has done so far, readable at any time.
@@ -202,7 +202,7 @@ struct Folder {
     progress: Arc<FoldProgress>,
     stop: CancellationToken,
     retry: Duration,
-    complained: Option<Instant>,
+    complaint: Complaint,
     chores_done: Option<Instant>,
 }
 
@@ -221,7 +221,7 @@ impl Folder {
             progress: Arc::clone(&thread.progress),
             stop: thread.stop.clone(),
             retry: RETRY_FIRST,
-            complained: None,
+            complaint: Complaint::default(),
             chores_done: None,
         }
     }
@@ -287,11 +287,7 @@ impl Folder {
     fn after_failure(&mut self, error: &StoreError) -> Duration {
         self.progress.failures.fetch_add(1, Ordering::Relaxed);
         self.capture.database_is_away(true);
-        let due = self
-            .complained
-            .is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY);
-        if due {
-            self.complained = Some(Instant::now());
+        if self.complaint.is_due() {
             tracing::warn!(
                 error = error as &dyn std::error::Error,
                 pending = self.delivery.spool.status().pending,

@@ -25,6 +25,7 @@ use key::{SlugKey, SlugRef};
 use sharing::Shelf;
 use under_way::{Beside, UnderWay};
 
+use crate::complaint::Complaint;
 use crate::model::{Clock, DomainId, FoldedSlug, LinkId, Timestamp, WorkspaceId};
 use crate::shared::Shared;
 use crate::store::links::LinkRow;
@@ -71,6 +72,8 @@ pub(crate) struct Resolver {
     /// Short critical sections, no await inside: std mutexes.
     under_way: Mutex<UnderWay>,
     stale: Mutex<Stale>,
+    failed_lookups: Complaint,
+    failed_revalidations: Complaint,
 }
 
 /// Entries past their time that wait to be asked for, many in one query: a node's links grow old
@@ -97,6 +100,8 @@ impl Resolver {
             absent: Cache::new(ABSENT_SLUGS),
             under_way: Mutex::default(),
             stale: Mutex::default(),
+            failed_lookups: Complaint::default(),
+            failed_revalidations: Complaint::default(),
         }
     }
 
@@ -185,11 +190,13 @@ impl Resolver {
                 }
             }
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    links = asked.len(),
-                    "links in memory could not be revalidated"
-                );
+                if self.failed_revalidations.is_due() {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        links = asked.len(),
+                        "links in memory could not be revalidated"
+                    );
+                }
                 for ((key, _), load) in asked.iter().zip(&loads) {
                     self.under_way().end_load(key, load);
                 }
@@ -250,10 +257,12 @@ impl Resolver {
                 Ok(None)
             }
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a slug could not be looked up"
-                );
+                if self.failed_lookups.is_due() {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a slug could not be looked up"
+                    );
+                }
                 Err(Unavailable)
             }
         }

@@ -4,7 +4,6 @@ use http::StatusCode;
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type as _;
 use poem_openapi::{ApiResponse, Object};
-use terse_core::StoreError;
 use terse_core::accounts::{AccountError, KeyError, MailedTokenError, PasswordError, UserError};
 use terse_core::analytics::AnalyticsError;
 use terse_core::audit::AuditError;
@@ -12,6 +11,7 @@ use terse_core::jobs::JobError;
 use terse_core::links::LinkError;
 use terse_core::model::{FieldError, Permission};
 use terse_core::workspaces::{RoleError, WorkspaceError};
+use terse_core::{Complaint, StoreError};
 
 use crate::problem::{PROBLEM_JSON, Problem};
 use crate::seats::NoSeat;
@@ -88,11 +88,16 @@ impl ApiResponse for Problem {
     }
 }
 
+/// While the database is away, every request meets that.
+static AWAY: Complaint = Complaint::new();
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let source = &error as &dyn std::error::Error;
         if error.is_unavailable() {
-            tracing::warn!(error = source, "the database did not answer");
+            if AWAY.is_due() {
+                tracing::warn!(error = source, "the database did not answer");
+            }
             Self::unavailable()
         } else {
             tracing::error!(error = source, "the database failed");
