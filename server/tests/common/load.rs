@@ -14,9 +14,19 @@ const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML,
 struct Seen {
     sent: Mutex<HashSet<String>>,
     answered: Mutex<HashMap<String, Instant>>,
+    waits: Mutex<Vec<Duration>>,
     refused: AtomicU64,
     broken: AtomicU64,
     stop: AtomicBool,
+}
+
+/// One of the clients.
+struct Clicker {
+    port: u16,
+    path: String,
+    name: String,
+    /// From one click to the next, if they are not to follow at once.
+    pause: Duration,
 }
 
 /// Clients clicking one link, each click with an id of its own in `utm_content`.
@@ -31,11 +41,27 @@ impl Load {
     }
 
     pub(crate) fn named(port: u16, clients: usize, path: &str, name: &str) -> Self {
+        Self::with_pauses(port, clients, path, name, Duration::ZERO)
+    }
+
+    /// All of them together click `per_second` times a second, if they can.
+    pub(crate) fn paced(port: u16, clients: u32, path: &str, name: &str, per_second: u32) -> Self {
+        let pause = Duration::from_secs(1) * clients / per_second;
+        Self::with_pauses(port, clients as usize, path, name, pause)
+    }
+
+    fn with_pauses(port: u16, clients: usize, path: &str, name: &str, pause: Duration) -> Self {
         let seen = Arc::new(Seen::default());
         let clients = (0..clients)
             .map(|client| {
-                let (seen, path, name) = (Arc::clone(&seen), path.to_owned(), name.to_owned());
-                std::thread::spawn(move || click(&seen, port, &path, &format!("{name}{client}")))
+                let clicker = Clicker {
+                    port,
+                    path: path.to_owned(),
+                    name: format!("{name}{client}"),
+                    pause,
+                };
+                let seen = Arc::clone(&seen);
+                std::thread::spawn(move || clicker.click(&seen))
             })
             .collect();
         Self {
@@ -74,37 +100,55 @@ impl Load {
         self.seen.answered.lock().unwrap().len()
     }
 
+    /// How long the slowest but one of a hundred waited for a redirect, since this was asked last.
+    pub(crate) fn p99(&self) -> Duration {
+        let mut waits = std::mem::take(&mut *self.seen.waits.lock().unwrap());
+        waits.sort_unstable();
+        waits
+            .get(waits.len() * 99 / 100)
+            .copied()
+            .unwrap_or_default()
+    }
+
     /// Each answered click with the moment when its answer was read.
     pub(crate) fn answered_at(&self) -> HashMap<String, Instant> {
         self.seen.answered.lock().unwrap().clone()
     }
 }
 
-fn click(seen: &Seen, port: u16, path: &str, name: &str) {
-    let mut connection: Option<BufReader<TcpStream>> = None;
-    let mut number = 0;
-    while !seen.stop.load(Ordering::Relaxed) {
-        let open = connection.take().or_else(|| connect(port));
-        let Some(mut open) = open else {
-            std::thread::sleep(Duration::from_millis(10));
-            continue;
-        };
-        let id = format!("{name}-{number}");
-        number += 1;
-        seen.sent.lock().unwrap().insert(id.clone());
-        match visit(&mut open, path, &id) {
-            Some(status) if (300..400).contains(&status) => {
-                seen.answered.lock().unwrap().insert(id, Instant::now());
-                connection = Some(open);
+impl Clicker {
+    fn click(&self, seen: &Seen) {
+        let mut connection: Option<BufReader<TcpStream>> = None;
+        let mut number = 0;
+        let mut due = Instant::now();
+        while !seen.stop.load(Ordering::Relaxed) {
+            // Who is late does not make up for it.
+            due = due.max(Instant::now().checked_sub(self.pause).unwrap_or(due)) + self.pause;
+            let open = connection.take().or_else(|| connect(self.port));
+            let Some(mut open) = open else {
+                std::thread::sleep(Duration::from_millis(10));
+                continue;
+            };
+            let id = format!("{}-{number}", self.name);
+            number += 1;
+            seen.sent.lock().unwrap().insert(id.clone());
+            let begun = Instant::now();
+            match visit(&mut open, &self.path, &id) {
+                Some(status) if (300..400).contains(&status) => {
+                    seen.waits.lock().unwrap().push(begun.elapsed());
+                    seen.answered.lock().unwrap().insert(id, Instant::now());
+                    connection = Some(open);
+                }
+                Some(_) => {
+                    seen.refused.fetch_add(1, Ordering::Relaxed);
+                    connection = Some(open);
+                }
+                None => {
+                    seen.broken.fetch_add(1, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
             }
-            Some(_) => {
-                seen.refused.fetch_add(1, Ordering::Relaxed);
-                connection = Some(open);
-            }
-            None => {
-                seen.broken.fetch_add(1, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
         }
     }
 }

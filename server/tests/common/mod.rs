@@ -137,6 +137,11 @@ impl Node {
         request.send().map_or(0, |answer| answer.status().as_u16())
     }
 
+    /// Whether it was started, and neither stopped nor killed since.
+    pub(crate) fn is_started(&self) -> bool {
+        self.process.is_some()
+    }
+
     pub(crate) fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();

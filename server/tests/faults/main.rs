@@ -12,6 +12,7 @@ mod common;
 mod database;
 mod files;
 mod full;
+#[expect(dead_code, reason = "each test binary uses its part")]
 #[path = "../common/load.rs"]
 mod load;
 mod no_growth;
