@@ -72,7 +72,7 @@ fn while_connections_to_postgresql_are_reset_every_now_and_then_nothing_is_lost_
     };
     scene.click(100);
     let begun = Instant::now();
-    let length = seconds(4, 60);
+    let length = seconds(3, 60);
     let (mut flaps, mut attempts, mut posts) = (0, 0, 0);
     while begun.elapsed() < length {
         scene.proxy.set(Mode::Down);

@@ -26,7 +26,7 @@ fn a_burst_of_a_hundred_times_the_usual_is_answered_and_counted() {
     };
     scene.click(25);
     let begun = Instant::now();
-    let length = seconds(4, 30);
+    let length = seconds(3, 30);
     let bursts: Vec<Load> = scene
         .nodes
         .iter()
@@ -147,7 +147,7 @@ fn twenty_who_ask_for_figures_of_a_hot_link_disturb_no_fold_and_cause_no_deadloc
     scene.click(if long() { 1_000 } else { 200 });
     let over = AtomicBool::new(false);
     let begun = Instant::now();
-    let length = seconds(5, 120);
+    let length = seconds(3, 120);
     let mut most = 0;
     let asked: u64 = std::thread::scope(|scope| {
         let (scene, over) = (&scene, &over);

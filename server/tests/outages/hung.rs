@@ -13,7 +13,7 @@ fn endure(mut scene: Scene, fault: &str, hang: impl Fn(&Scene), heal: impl Fn(&S
     scene.click(if long() { 500 } else { 100 });
     hang(&scene);
     let mut outage = Outage::begin();
-    let length = seconds(4, 60);
+    let length = seconds(3, 60);
     while !outage.is_over_after(length) {
         outage.look_at(&scene);
     }

@@ -1,5 +1,6 @@
 //! F19: PostgreSQL crashes where it is told not to wait for its disk. F20: it is put back as it was before.
 
+use crate::proxy::Mode;
 use crate::scene::{Question, Scene, long};
 
 #[test]
@@ -53,10 +54,13 @@ fn a_postgresql_put_back_from_an_older_copy_is_given_by_both_servers_what_it_lac
     scene.wait_for_folds();
     let all = "SELECT sum(seq) FROM spool_streams";
     let before: u64 = scene.cluster.ask(all).parse().unwrap();
+    // Nobody gives it anything before this has looked.
+    scene.proxy.set(Mode::Down);
     scene.cluster.kill();
     scene.cluster.replace_by(&copy);
     let older: u64 = scene.cluster.ask(all).parse().unwrap();
     assert!(older < before, "{older} of {before}");
+    scene.proxy.set(Mode::Pass);
     scene.wait_for_clicks(100);
     let told = format!("went_back_by={} of={before}", before - older);
     scene.settle("F20", &told);

@@ -10,7 +10,7 @@ use crate::scene::{Scene, long};
 fn rounds() -> usize {
     let rounds = std::env::var("TERSE_TEST_ROUNDS").ok();
     let rounds = rounds.and_then(|rounds| rounds.parse().ok());
-    rounds.unwrap_or(if long() { 100 } else { 5 })
+    rounds.unwrap_or(if long() { 100 } else { 4 })
 }
 
 fn a_moment(milliseconds: std::ops::Range<u64>) {
