@@ -1,6 +1,6 @@
 //! Telling those who listen what was just counted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, broadcast};
@@ -13,52 +13,48 @@ use crate::store::clicks::NewClicks;
 /// Folds that a listener may fall behind before it has to read the database.
 const BEHIND: usize = 256;
 
-/// What happened to the clicks that are counted.
+/// What happened to the clicks of a workspace.
 #[derive(Clone, Debug)]
 pub(crate) enum News {
     /// These were folded, in the order of their streams.
-    Folded(Arc<[(WorkspaceId, Arc<RecordedClick>)]>),
-    /// Something of this workspace was written straight into the database.
-    Written(WorkspaceId),
+    Folded(Arc<[Arc<RecordedClick>]>),
+    /// Something was written straight into the database.
+    Written,
     /// Other nodes counted clicks, of whatever workspaces, out of these streams.
     Elsewhere(Arc<[i64]>),
 }
 
-/// Where news come from. Without listeners nothing is done for them.
-#[derive(Clone, Debug)]
+/// Where news come from. Without listeners nothing is done for them, and those of one workspace are not
+/// woken by clicks of others.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct LiveHub {
-    news: broadcast::Sender<News>,
+    news: Arc<Mutex<HashMap<WorkspaceId, broadcast::Sender<News>>>>,
     /// Numbers of this node's streams, as far as somebody listened.
     own: Arc<Mutex<BTreeSet<i64>>>,
     listened: Arc<Notify>,
 }
 
-impl Default for LiveHub {
-    fn default() -> Self {
-        Self {
-            news: broadcast::Sender::new(BEHIND),
-            own: Arc::default(),
-            listened: Arc::default(),
-        }
-    }
-}
-
 impl LiveHub {
-    pub(crate) fn listen(&self) -> broadcast::Receiver<News> {
-        let news = self.news.subscribe();
+    pub(crate) fn listen(&self, workspace: WorkspaceId) -> broadcast::Receiver<News> {
+        let mut news = self.news();
+        news.retain(|_, sender| sender.receiver_count() > 0);
+        let sender = news.entry(workspace);
+        let sender = sender.or_insert_with(|| broadcast::Sender::new(BEHIND));
+        let receiver = sender.subscribe();
         self.listened.notify_one();
-        news
+        receiver
     }
 
     /// Completes when somebody listens.
     pub(crate) async fn listeners(&self) {
-        while self.news.receiver_count() == 0 {
+        while !self.has_listeners() {
             self.listened.notified().await;
         }
     }
 
     pub(crate) fn has_listeners(&self) -> bool {
-        self.news.receiver_count() > 0
+        let news = self.news();
+        news.values().any(|sender| sender.receiver_count() > 0)
     }
 
     /// Tells of streams that others counted clicks of; those of this node are known already.
@@ -69,8 +65,14 @@ impl LiveHub {
             .filter(|stream| !own.contains(stream))
             .collect();
         if !streams.is_empty() {
-            let _ = self.news.send(News::Elsewhere(streams));
+            for sender in self.news().values() {
+                let _ = sender.send(News::Elsewhere(Arc::clone(&streams)));
+            }
         }
+    }
+
+    fn news(&self) -> MutexGuard<'_, HashMap<WorkspaceId, broadcast::Sender<News>>> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn own(&self) -> MutexGuard<'_, BTreeSet<i64>> {
@@ -79,15 +81,18 @@ impl LiveHub {
 
     /// Tells of clicks of streams with these numbers, after their transaction.
     pub(crate) fn folded<'a>(&self, streams: impl IntoIterator<Item = (&'a NewClicks, i64)>) {
-        if self.news.receiver_count() == 0 {
+        if !self.has_listeners() {
             return;
         }
         let streams: Vec<_> = streams.into_iter().collect();
         self.own().extend(streams.iter().map(|(_, number)| *number));
-        let clicks = streams
-            .into_iter()
-            .flat_map(|(clicks, stream)| clicks.iter().map(move |click| (click, stream)))
-            .map(|((seq, head, facts), stream)| {
+        let news = self.news();
+        let mut told: HashMap<WorkspaceId, Vec<Arc<RecordedClick>>> = HashMap::new();
+        for (clicks, stream) in streams {
+            for (seq, head, facts) in clicks.iter() {
+                if !news.contains_key(&head.workspace) {
+                    continue;
+                }
                 let facts = Facts::decode(facts).unwrap_or_default();
                 let click = RecordedClick::new(
                     head.link,
@@ -96,17 +101,25 @@ impl LiveHub {
                     Reason::from_code(head.reason.into()),
                     |fact: Fact| facts.get(fact),
                 );
-                (head.workspace, Arc::new(click))
-            })
-            .collect();
-        let _ = self.news.send(News::Folded(clicks));
+                told.entry(head.workspace)
+                    .or_default()
+                    .push(Arc::new(click));
+            }
+        }
+        for (workspace, clicks) in told {
+            if let Some(sender) = news.get(&workspace) {
+                let _ = sender.send(News::Folded(clicks.into()));
+            }
+        }
     }
 
     /// Tells that a click was written straight into the database.
     pub(crate) fn written(&self, workspace: WorkspaceId, stream: i64) {
-        if self.news.receiver_count() > 0 {
+        if self.has_listeners() {
             self.own().insert(stream);
-            let _ = self.news.send(News::Written(workspace));
+            if let Some(sender) = self.news().get(&workspace) {
+                let _ = sender.send(News::Written);
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Figures per value of a dimension.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use crate::analytics::engine::{ScanError, Snapshot};
@@ -157,9 +158,14 @@ impl Analytics {
         limit: usize,
         parts: u64,
     ) -> Result<Values, ScanError> {
+        let key = RandomState::new().hash_one(parts);
         let mut all: Option<Values> = None;
         for number in 0..parts {
-            let part = Part { number, of: parts };
+            let part = Part {
+                number,
+                of: parts,
+                key,
+            };
             let room = Figures::with_room(VALUES_AT_ONCE, part);
             let count = move |figures: Figures| Values::of(figures, limit);
             let values = self.engine.figures(scan, snapshot, room, count).await?;

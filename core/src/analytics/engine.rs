@@ -1,6 +1,6 @@
 //! Putting a question to the clicks of one moment: the tail, and chunks on all cores.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -142,6 +142,8 @@ impl Engine {
         let threads = self.scanners.threads();
         let plan = move |_: &Handle| Work::plan(&of, &at, figures, threads).map(Arc::new);
         let work = self.scanners.run(plan).await??;
+        // Whoever asked may go away, and what one thread cannot do the others need not.
+        let over = OverOnDrop(Arc::clone(&work));
         let jobs = work.reads.len().min(threads);
         let running: Vec<_> = (0..jobs)
             .map(|_| {
@@ -152,9 +154,16 @@ impl Engine {
                 self.scanners.run(part)
             })
             .collect();
-        for job in futures_util::future::join_all(running).await {
-            job??;
+        let parts = futures_util::future::join_all(running).await;
+        let parts: Result<Vec<_>, GivenUp> = parts.into_iter().collect();
+        let failed = |part: Result<(), ScanError>| part.err();
+        let mut failures: Vec<_> = parts?.into_iter().filter_map(failed).collect();
+        // One that gave up did so because of another.
+        failures.sort_by_key(|error| matches!(error, ScanError::GivenUp(_)));
+        if let Some(first) = failures.into_iter().next() {
+            return Err(first);
         }
+        drop(over);
         let total = move |_: &Handle| {
             let total = work.take_total();
             if total.is_full {
@@ -234,9 +243,19 @@ pub(super) async fn read_batch(
 struct Work {
     reads: Vec<Read>,
     next: AtomicUsize,
+    is_over: AtomicBool,
     /// Of nothing, for each thread to begin with.
     empty: Figures,
     total: Mutex<Figures>,
+}
+
+/// Ends the work when nobody waits for it any more.
+struct OverOnDrop(Arc<Work>);
+
+impl Drop for OverOnDrop {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Chunks, as indexes into the snapshot, of which the same columns are read.
@@ -317,6 +336,7 @@ impl Work {
         Ok(Self {
             reads,
             next: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
             empty,
             total: Mutex::new(figures),
         })
@@ -332,8 +352,12 @@ impl Work {
     ) -> Result<(), ScanError> {
         let mut figures = self.empty.clone();
         while let Some(read) = self.reads.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            if self.is_over.load(Ordering::Relaxed) {
+                return Err(GivenUp.into());
+            }
             runtime.block_on(read.count(store, scan, snapshot, &mut figures))?;
             if figures.is_full {
+                self.is_over.store(true, Ordering::Relaxed);
                 return Err(ScanError::Full);
             }
         }

@@ -70,7 +70,7 @@ impl Analytics {
             ..query
         };
         let mut question = self.question(*workspace, query, now).await?;
-        let news = self.hub.listen();
+        let news = self.hub.listen(*workspace);
         let heard = match after {
             None => Heard::since(now),
             Some(id) => Heard::from_id(id).ok_or_else(|| {
@@ -130,11 +130,7 @@ impl Live {
                         self.take(&clicks);
                     }
                 }
-                Ok(News::Written(workspace)) => {
-                    if workspace == self.question.workspace {
-                        self.read_everything_at(Instant::now() + GATHER);
-                    }
-                }
+                Ok(News::Written) => self.read_everything_at(Instant::now() + GATHER),
                 Ok(News::Elsewhere(streams)) => self.read_streams_soon(&streams),
                 Err(RecvError::Lagged(_)) => self.read_everything_at(Instant::now()),
                 Err(RecvError::Closed) => return Err(AnalyticsError::Interrupted),
@@ -153,11 +149,9 @@ impl Live {
         self.moved = Some(streams.iter().copied().collect());
     }
 
-    fn take(&mut self, clicks: &[(WorkspaceId, Arc<RecordedClick>)]) {
-        for (workspace, click) in clicks {
-            if *workspace == self.question.workspace {
-                self.hear(Arc::clone(click));
-            }
+    fn take(&mut self, clicks: &[Arc<RecordedClick>]) {
+        for click in clicks {
+            self.hear(Arc::clone(click));
         }
         self.heard.forget_before(self.analytics.clock.now());
     }
@@ -187,6 +181,11 @@ impl Live {
         while let Some(clicks) = export.next().await? {
             for click in clicks {
                 let position = click.position;
+                // A stream that did not move was not read from where it was heard last: its own news will.
+                let moved = self.moved.as_ref();
+                if moved.is_some_and(|moved| !moved.contains(&position.stream)) {
+                    continue;
+                }
                 if self.heard.is_news(place(position)) {
                     let click = self.scan.takes(&click).then(|| Arc::new(click));
                     to_tell += usize::from(click.is_some());

@@ -50,6 +50,8 @@ pub(super) struct BatchReader {
     records: Batch,
     parts: Vec<StreamPart>,
     skewed: u64,
+    /// Whether a stream of this batch could not be read.
+    failed: bool,
 }
 
 impl BatchReader {
@@ -60,11 +62,17 @@ impl BatchReader {
             records: Batch::default(),
             parts: Vec::new(),
             skewed: 0,
+            failed: false,
         }
     }
 
     pub(super) fn parts(&self) -> &[StreamPart] {
         &self.parts
+    }
+
+    /// Whether a stream could not be read the last time: more may be in it.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// How many clicks of each workspace the batch has.
@@ -101,6 +109,7 @@ impl BatchReader {
     ) -> bool {
         self.parts.clear();
         self.skewed = 0;
+        self.failed = false;
         let mut left = self.max_records;
         let mut more = false;
         for (id, state) in streams {
@@ -114,6 +123,7 @@ impl BatchReader {
                 // The clock is read after the clicks: none of them can be ahead of it unless it is wrong.
                 Ok(outcome) => more |= self.after_read(spool, *id, state, &outcome, clock.now()),
                 Err(error) => {
+                    self.failed = true;
                     tracing::warn!(error = &error as &dyn std::error::Error, stream = %id, "a spool stream could not be read");
                 }
             }

@@ -65,7 +65,7 @@ impl Delivery {
     pub(super) fn cursors(&self) -> impl Iterator<Item = (StreamId, u64, Option<GapAt>)> {
         self.streams
             .iter()
-            .map(|(id, state)| (*id, state.cursor, state.gap))
+            .map(|(id, state)| (*id, state.cursor, state.gap.filter(|_| !state.gap_accepted)))
     }
 
     /// Streams that wait for a gap to be accepted.
@@ -86,7 +86,8 @@ impl Delivery {
         self.learn_cursors().await?;
         let full = self.reader.fill(&self.spool, &mut self.streams, clock);
         let now = clock.now();
-        self.handle_gaps(now).await?;
+        // Behind a gap that was accepted just now, there is more to read.
+        let full = self.handle_gaps(now).await? || full;
         if self.reader.parts().is_empty() {
             return Ok((Step::Nothing, full));
         }
@@ -137,8 +138,10 @@ impl Delivery {
         Ok(())
     }
 
-    /// Notes gaps that were met, and goes on after those that a person accepted.
-    async fn handle_gaps(&mut self, now: Timestamp) -> Result<(), StoreError> {
+    /// Notes gaps that were met, and goes on after those that a person accepted. Returns whether one is
+    /// accepted that was not before.
+    async fn handle_gaps(&mut self, now: Timestamp) -> Result<bool, StoreError> {
+        let mut goes_on = false;
         for (id, state) in &mut self.streams {
             let Some(gap) = state.gap else { continue };
             let after = i64::try_from(gap.after).unwrap_or(i64::MAX);
@@ -153,10 +156,11 @@ impl Delivery {
             }
             // An accepted gap lets reading go on; a stream that has nothing after it is done.
             if self.store.gap_is_accepted(id.as_bytes(), after).await? {
+                goes_on |= !state.gap_accepted;
                 state.gap_accepted = true;
                 self.spool.accept_gap(*id, gap.after.into());
             }
         }
-        Ok(())
+        Ok(goes_on)
     }
 }

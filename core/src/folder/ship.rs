@@ -34,6 +34,9 @@ pub struct ShippedStream {
 pub enum ShipError {
     #[error("{0} is no spool directory")]
     NoSpool(std::path::PathBuf),
+    /// Some records may be left in files that cannot be read; the log names them.
+    #[error("not all of the spool could be read: keep the directory")]
+    Unreadable,
     #[error(transparent)]
     Spool(#[from] SpoolError),
     #[error(transparent)]
@@ -88,6 +91,9 @@ async fn deliver(
                 count.1 += part.dead.len() as u64;
             }
         } else if !more {
+            if delivery.reader().has_failed() || spool.status().unreadable_files > 0 {
+                return Err(ShipError::Unreadable);
+            }
             return Ok(told(&delivery, &counts));
         }
     }

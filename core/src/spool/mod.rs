@@ -60,6 +60,8 @@ pub struct SpoolStatus {
     pub torn_tails: u64,
     /// Files with damage before their end.
     pub corrupt_files: u64,
+    /// Those of them that tell nothing, not even whose records they hold.
+    pub unreadable_files: u64,
     /// Whether the last attempt to record a click succeeded.
     pub writable: bool,
 }

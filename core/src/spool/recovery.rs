@@ -12,7 +12,7 @@ use crate::spool::format::{HEADER_BYTES, Header, Limit, RECORD_HEAD, RecordHead,
 use crate::spool::reader::Window;
 use crate::spool::stream::{Run, Stream};
 use crate::spool::upkeep::{Counters, Lock, Shared};
-use crate::spool::{Durability, SpoolError, SpoolOptions, StreamId};
+use crate::spool::{SpoolError, SpoolOptions, StreamId};
 
 pub(super) fn open(
     disk: Arc<dyn Disk>,
@@ -28,7 +28,7 @@ pub(super) fn open(
             io::ErrorKind::WouldBlock => SpoolError::Locked(options.dir.clone()),
             _ => SpoolError::Io(error),
         })?;
-    if options.durability == Durability::Power
+    if options.durability.waits_for_sync()
         && !options.allow_volatile
         && disk.is_volatile(&options.dir)?
     {
@@ -108,6 +108,7 @@ fn report_headless(path: &Path, file: &dyn DiskFile, counters: &Counters) -> io:
     while let Some(byte) = window.at(file, offset, 1)?.first() {
         if *byte != 0 {
             counters.corrupt_files.fetch_add(1, Ordering::Relaxed);
+            counters.unreadable_files.fetch_add(1, Ordering::Relaxed);
             tracing::error!(path = %path.display(), "a spool file has no readable header; it is left alone");
             break;
         }

@@ -75,6 +75,7 @@ pub(super) struct Counters {
     pub(super) write_errors: AtomicU64,
     pub(super) torn_tails: AtomicU64,
     pub(super) corrupt_files: AtomicU64,
+    pub(super) unreadable_files: AtomicU64,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -150,6 +151,7 @@ impl Shared {
             write_errors: self.counters.write_errors.load(Ordering::Relaxed),
             torn_tails: self.counters.torn_tails.load(Ordering::Relaxed),
             corrupt_files: self.counters.corrupt_files.load(Ordering::Relaxed),
+            unreadable_files: self.counters.unreadable_files.load(Ordering::Relaxed),
             writable: !self.failing.now.load(Ordering::Relaxed)
                 && !self.full.load(Ordering::Relaxed)
                 && !self.closed.load(Ordering::Relaxed),

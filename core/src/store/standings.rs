@@ -1,6 +1,6 @@
 //! What a session or a key stands for, and the revision that tells whether it still does.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use sqlx::FromRow;
 use tokio::sync::Notify;
@@ -12,7 +12,9 @@ use crate::store::{Store, StoreError, in_snapshot, with_db};
 #[derive(Debug, Default)]
 pub(crate) struct Revision {
     known: AtomicI64,
-    doubted: AtomicBool,
+    /// How often others said that they made one, and how many of those times reading has settled.
+    doubts: AtomicU64,
+    settled: AtomicU64,
     made: Notify,
 }
 
@@ -39,31 +41,11 @@ impl Revision {
 
     /// Another node says that it made one: the database is asked before anybody else is let in.
     pub(crate) fn doubt(&self) {
-        self.doubted.store(true, Ordering::Release);
+        self.doubts.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn is_doubted(&self) -> bool {
-        self.doubted.load(Ordering::Acquire)
-    }
-}
-
-/// Puts a doubt back that reading did not settle: the database was away, or nobody waited for it.
-struct Settling<'a> {
-    revision: &'a Revision,
-    doubted: bool,
-}
-
-impl Settling<'_> {
-    fn settled(mut self) {
-        self.doubted = false;
-    }
-}
-
-impl Drop for Settling<'_> {
-    fn drop(&mut self) {
-        if self.doubted {
-            self.revision.doubt();
-        }
+        self.settled.load(Ordering::Acquire) < self.doubts.load(Ordering::Acquire)
     }
 }
 
@@ -151,17 +133,15 @@ const REVISION: &str = "SELECT revision FROM revisions WHERE name = 'authorizati
 impl Store {
     /// The revision as the database has it now; known from here on.
     pub(crate) async fn read_revision(&self) -> Result<(), StoreError> {
-        // Before reading: a doubt that arises meanwhile is not settled by it.
-        let doubted = self.authorization.doubted.swap(false, Ordering::AcqRel);
-        let settling = Settling {
-            revision: &self.authorization,
-            doubted,
-        };
+        // Before reading: a doubt that arises meanwhile is not settled by it, and nobody is let in until
+        // the others are.
+        let doubts = self.authorization.doubts.load(Ordering::Acquire);
         let revision: i64 = with_db!(&self.db, |pool| {
             sqlx::query_scalar(REVISION).fetch_one(pool).await?
         });
-        settling.settled();
         self.authorization.learned(revision);
+        let settled = &self.authorization.settled;
+        settled.fetch_max(doubts, Ordering::AcqRel);
         Ok(())
     }
 

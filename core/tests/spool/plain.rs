@@ -76,14 +76,16 @@ async fn the_directory_is_private_and_belongs_to_one_process() {
 }
 
 #[test]
-fn level_power_refuses_a_directory_in_memory() {
+fn levels_that_survive_a_power_cut_refuse_a_directory_in_memory() {
     let Ok(dir) = tempfile::tempdir_in("/dev/shm") else {
         panic!("/dev/shm is where memory-backed files live on Linux");
     };
     let mut options = SpoolOptions::at(dir.path());
-    options.durability = Durability::Power;
-    let refused = Spool::open(options.clone(), clock(), Arc::new(OsEntropy));
-    assert!(matches!(refused, Err(SpoolError::Volatile(_))));
+    for level in [Durability::Power, Durability::Node] {
+        options.durability = level;
+        let refused = Spool::open(options.clone(), clock(), Arc::new(OsEntropy));
+        assert!(matches!(refused, Err(SpoolError::Volatile(_))), "{level:?}");
+    }
     options.allow_volatile = true;
     assert!(Spool::open(options, clock(), Arc::new(OsEntropy)).is_ok());
 }

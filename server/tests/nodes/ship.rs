@@ -18,8 +18,10 @@ pub(crate) fn ship(node: &Node, dir: &Path) -> u64 {
 }
 
 fn shipped(text: &str) -> u64 {
-    let last = text.lines().last().unwrap();
-    let (_, clicks) = last.split_once(" streams, ").unwrap();
+    let mut lines = text.lines();
+    let (_, clicks) = lines
+        .find_map(|line| line.split_once(" streams, "))
+        .unwrap();
     clicks.split(' ').next().unwrap().parse().unwrap()
 }
 
@@ -145,4 +147,59 @@ fn an_older_sqlite_database_is_given_what_it_lacks_by_shipping_too() {
     assert_eq!(again, second.count() as u64);
     assert_eq!(ship(&node, &node.data()), 0);
     assert_exact(&node, &[&first, &second], 0);
+}
+
+/// The file of a spool that has most in it, and how much that is.
+fn fullest_file(spool: &Path) -> (PathBuf, Vec<u8>, usize) {
+    let files = std::fs::read_dir(spool).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|kind| kind == "spool"));
+    let used = files.map(|path| {
+        let bytes = std::fs::read(&path).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0);
+        (path, bytes, end.unwrap_or(0))
+    });
+    used.max_by_key(|(_, _, used)| *used).unwrap()
+}
+
+#[test]
+fn behind_damage_that_was_accepted_a_dead_nodes_spool_is_shipped_to_its_end() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let (dead, load) = killed_with_clicks(&database);
+    let (_dir, spool) = copy_of_spool(&dead);
+    let (path, mut bytes, used) = fullest_file(&spool);
+    bytes[used * 4 / 5] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+    let directory = spool.to_str().unwrap();
+    let (code, text) = dead.run(&["spool", "ship", "--dir", directory], &[]);
+    assert_eq!(code, Some(1), "{text}");
+    let line = text.lines().find(|line| line.contains("STOPPED")).unwrap();
+    let stream = line.split_whitespace().next().unwrap();
+    let before = shipped(&text);
+    let (code, text) = dead.run(&["spool", "accept-gap", stream], &[]);
+    assert_eq!(code, Some(0), "{text}");
+    let after = ship(&dead, &spool);
+    println!("shipped {before}, and {after} behind the damage");
+    assert!(after > 0);
+    assert_eq!(ship(&dead, &spool), 0);
+    let counted = dead.counted_ids().len();
+    let lost = load.answered().len().saturating_sub(counted);
+    assert!(lost <= 1, "{lost} clicks are lost by one changed byte");
+}
+
+#[test]
+fn a_spool_with_a_file_that_cannot_be_read_is_not_reported_as_shipped() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let (dead, _) = killed_with_clicks(&database);
+    let (_dir, spool) = copy_of_spool(&dead);
+    let (path, mut bytes, _) = fullest_file(&spool);
+    bytes[..32].fill(0xff);
+    std::fs::write(path, bytes).unwrap();
+    let (code, text) = dead.run(&["spool", "ship", "--dir", spool.to_str().unwrap()], &[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("keep the directory"), "{text}");
 }

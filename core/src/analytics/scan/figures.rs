@@ -38,16 +38,23 @@ enum Room {
 pub(in crate::analytics) struct Part {
     pub(in crate::analytics) number: u64,
     pub(in crate::analytics) of: u64,
+    /// Of this question alone: nobody can choose values that fall into one part.
+    pub(in crate::analytics) key: u64,
 }
 
 impl Part {
-    pub(in crate::analytics) const WHOLE: Self = Self { number: 0, of: 1 };
+    pub(in crate::analytics) const WHOLE: Self = Self {
+        number: 0,
+        of: 1,
+        key: 0,
+    };
 
     fn holds(self, key: &(impl Hash + ?Sized)) -> bool {
         if self.of == 1 {
             return true;
         }
         let mut hasher = DefaultHasher::new();
+        self.key.hash(&mut hasher);
         key.hash(&mut hasher);
         hasher.finish() % self.of == self.number
     }
