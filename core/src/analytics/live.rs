@@ -46,6 +46,8 @@ pub struct Live {
     news: broadcast::Receiver<News>,
     heard: Heard,
     ready: VecDeque<(Arc<RecordedClick>, String)>,
+    /// News that were received and not looked at yet: the waiting may be given up in between.
+    folded: Option<Arc<[Arc<RecordedClick>]>>,
     /// When the database has to be read, if it has.
     read_at: Option<Instant>,
     /// The streams that moved, if it is known that no others did.
@@ -87,6 +89,7 @@ impl Analytics {
             news,
             heard,
             ready: VecDeque::new(),
+            folded: None,
             read_at: None,
             moved: None,
             reading_took: Duration::ZERO,
@@ -102,7 +105,8 @@ impl Analytics {
 impl Live {
     /// What [`Analytics::live`] goes on from when no click was told since; `None` while one is ready.
     pub fn id(&self) -> Option<String> {
-        self.ready.is_empty().then(|| self.heard.to_id())
+        let nothing_waits = self.ready.is_empty() && self.folded.is_none();
+        nothing_waits.then(|| self.heard.to_id())
     }
 
     /// Waits for the next click. Nothing is lost when the waiting is given up.
@@ -112,6 +116,15 @@ impl Live {
                 let click = Arc::unwrap_or_clone(click);
                 return Ok(LiveClick { id, click });
             }
+            if let Some(clicks) = self.folded.clone() {
+                let asks_for_some = !self.question.condition.is_empty();
+                if asks_for_some && self.links_read.elapsed() >= LOOK_AT_LINKS_EVERY {
+                    self.look_at_links().await?;
+                }
+                self.take(&clicks);
+                self.folded = None;
+                continue;
+            }
             if let Some(at) = self.read_at {
                 tokio::time::sleep_until(at).await;
                 self.catch_up().await?;
@@ -120,16 +133,7 @@ impl Live {
                 continue;
             }
             match self.news.recv().await {
-                Ok(News::Folded(clicks)) => {
-                    let asks_for_some = !self.question.condition.is_empty();
-                    if asks_for_some && self.links_read.elapsed() >= LOOK_AT_LINKS_EVERY {
-                        // Read again in full: this piece of news is gone when the waiting is given up.
-                        self.read_everything_at(Instant::now());
-                        self.look_at_links().await?;
-                    } else {
-                        self.take(&clicks);
-                    }
-                }
+                Ok(News::Folded(clicks)) => self.folded = Some(clicks),
                 Ok(News::Written) => self.read_everything_at(Instant::now() + GATHER),
                 Ok(News::Elsewhere(streams)) => self.read_streams_soon(&streams),
                 Err(RecvError::Lagged(_)) => self.read_everything_at(Instant::now()),
