@@ -1,5 +1,7 @@
 //! Telling those who listen what was just counted.
 
+mod folded;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +11,7 @@ use crate::analytics::RecordedClick;
 use crate::classify::{Facts, Kind, Reason};
 use crate::model::{Fact, Timestamp, WorkspaceId};
 use crate::store::clicks::NewClicks;
+pub(crate) use folded::{FoldedClicks, StreamEnd};
 
 /// Folds that a listener may fall behind before it has to read the database.
 const BEHIND: usize = 256;
@@ -16,8 +19,8 @@ const BEHIND: usize = 256;
 /// What happened to the clicks of a workspace.
 #[derive(Clone, Debug)]
 pub(crate) enum News {
-    /// These were folded, in the order of their streams.
-    Folded(Arc<[Arc<RecordedClick>]>),
+    /// These were folded.
+    Folded(Arc<FoldedClicks>),
     /// Something was written straight into the database.
     Written,
     /// Other nodes counted clicks, of whatever workspaces, out of these streams.
@@ -81,12 +84,13 @@ impl LiveHub {
 
     /// Tells of clicks of streams with these numbers, after their transaction.
     pub(crate) fn folded<'a>(&self, streams: impl IntoIterator<Item = (&'a NewClicks, i64)>) {
-        if !self.has_listeners() {
+        // Copied: whoever begins to listen does not wait for what follows.
+        let news = self.news().clone();
+        if news.values().all(|sender| sender.receiver_count() == 0) {
             return;
         }
         let streams: Vec<_> = streams.into_iter().collect();
         self.own().extend(streams.iter().map(|(_, number)| *number));
-        let news = self.news();
         let mut told: HashMap<WorkspaceId, Vec<Arc<RecordedClick>>> = HashMap::new();
         for (clicks, stream) in streams {
             for (seq, head, facts) in clicks.iter() {
@@ -108,7 +112,7 @@ impl LiveHub {
         }
         for (workspace, clicks) in told {
             if let Some(sender) = news.get(&workspace) {
-                let _ = sender.send(News::Folded(clicks.into()));
+                let _ = sender.send(News::Folded(FoldedClicks::new(clicks).into()));
             }
         }
     }
@@ -183,6 +187,17 @@ impl Heard {
             self.streams.insert(stream, (seq, latest));
         }
         is_news
+    }
+
+    /// Notes that everything was told up to here, as far as it was to be told.
+    pub(crate) fn pass(&mut self, end: StreamEnd) {
+        self.hear((end.latest, end.stream, end.seq));
+        // The last click of them may have been told, and an earlier one have happened later.
+        if let Some((seq, latest)) = self.streams.get_mut(&end.stream)
+            && *seq == end.seq
+        {
+            *latest = end.latest.max(*latest);
+        }
     }
 
     /// Forgets streams that have been silent for long, so that this stays small.

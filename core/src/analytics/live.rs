@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::analytics::query::Question;
 use crate::analytics::scan::{Grouping, Scan};
 use crate::analytics::{Analytics, AnalyticsError, AnalyticsQuery, Position, RecordedClick};
-use crate::live::{Heard, News};
+use crate::live::{FoldedClicks, Heard, News};
 use crate::model::{Timestamp, WorkspaceId};
 use crate::store::click_reports::LinkCondition;
 
@@ -47,7 +47,7 @@ pub struct Live {
     heard: Heard,
     ready: VecDeque<(Arc<RecordedClick>, String)>,
     /// News that were received and not looked at yet: the waiting may be given up in between.
-    folded: Option<Arc<[Arc<RecordedClick>]>>,
+    folded: Option<Arc<FoldedClicks>>,
     /// When the database has to be read, if it has.
     read_at: Option<Instant>,
     /// The streams that moved, if it is known that no others did.
@@ -153,17 +153,20 @@ impl Live {
         self.moved = Some(streams.iter().copied().collect());
     }
 
-    fn take(&mut self, clicks: &[Arc<RecordedClick>]) {
-        for click in clicks {
-            self.hear(Arc::clone(click));
+    /// Costs what there is to tell: a hundred listeners of one busy workspace would otherwise keep every
+    /// core from redirecting while each looks at each click.
+    fn take(&mut self, folded: &FoldedClicks) {
+        let links = self.scan.links.clone();
+        for click in folded.of_links(links.as_deref()) {
+            if self.scan.takes(click) && self.heard.hear(place(click.position)) {
+                self.ready
+                    .push_back((Arc::clone(click), self.heard.to_id()));
+            }
+        }
+        for end in folded.ends() {
+            self.heard.pass(*end);
         }
         self.heard.forget_before(self.analytics.clock.now());
-    }
-
-    fn hear(&mut self, click: Arc<RecordedClick>) {
-        if self.heard.hear(place(click.position)) && self.scan.takes(&click) {
-            self.ready.push_back((click, self.heard.to_id()));
-        }
     }
 
     /// Reads what was counted since, and takes what is new of it.
