@@ -25,12 +25,17 @@ pub(super) struct StreamState {
     limit: Option<u64>,
     /// Every record was read; nothing more will come.
     ended: bool,
-    pub(super) gap: Option<GapAt>,
+    gap: Option<GapAt>,
     pub(super) gap_noted: bool,
     pub(super) gap_accepted: bool,
 }
 
 impl StreamState {
+    /// Where it waits for a gap to be accepted.
+    pub(super) fn waits_at(&self) -> Option<GapAt> {
+        self.gap.filter(|_| !self.gap_accepted)
+    }
+
     pub(super) fn at(cursor: u64, limit: Option<u64>) -> Self {
         Self {
             cursor,
@@ -116,7 +121,7 @@ impl BatchReader {
             if left == 0 {
                 return true;
             }
-            if state.ended || (state.gap.is_some() && !state.gap_accepted) {
+            if state.ended || state.waits_at().is_some() {
                 continue;
             }
             match spool.read(*id, state.cursor.into(), left, MAX_BYTES, &mut self.records) {

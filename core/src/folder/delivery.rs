@@ -65,16 +65,16 @@ impl Delivery {
     pub(super) fn cursors(&self) -> impl Iterator<Item = (StreamId, u64, Option<GapAt>)> {
         self.streams
             .iter()
-            .map(|(id, state)| (*id, state.cursor, state.gap.filter(|_| !state.gap_accepted)))
+            .map(|(id, state)| (*id, state.cursor, state.waits_at()))
     }
 
     /// Streams that wait for a gap to be accepted.
     pub(super) fn stopped_streams(&self) -> u64 {
-        let waits = |state: &&StreamState| state.gap.is_some() && !state.gap_accepted;
-        self.streams.values().filter(waits).count() as u64
+        self.cursors().filter(|(_, _, gap)| gap.is_some()).count() as u64
     }
 
-    /// Delivers one batch. Returns what came of it, and whether more may wait.
+    /// Delivers one batch, with `patience` for each of its transactions. Returns what came of it, and
+    /// whether more may wait.
     pub(super) async fn step(
         &mut self,
         clock: &dyn Clock,
@@ -83,11 +83,11 @@ impl Delivery {
         if self.cursors_read.elapsed() >= RECHECK_CURSORS_EVERY {
             self.forget_cursors();
         }
-        self.learn_cursors().await?;
+        within(patience, self.learn_cursors()).await?;
         let full = self.reader.fill(&self.spool, &mut self.streams, clock);
         let now = clock.now();
         // Behind a gap that was accepted just now, there is more to read.
-        let full = self.handle_gaps(now).await? || full;
+        let full = within(patience, self.handle_gaps(now)).await? || full;
         if self.reader.parts().is_empty() {
             return Ok((Step::Nothing, full));
         }
@@ -143,7 +143,9 @@ impl Delivery {
     async fn handle_gaps(&mut self, now: Timestamp) -> Result<bool, StoreError> {
         let mut goes_on = false;
         for (id, state) in &mut self.streams {
-            let Some(gap) = state.gap else { continue };
+            let Some(gap) = state.waits_at() else {
+                continue;
+            };
             let after = i64::try_from(gap.after).unwrap_or(i64::MAX);
             let next = gap.next.map(|next| i64::try_from(next).unwrap_or(i64::MAX));
             if !state.gap_noted {
@@ -156,7 +158,7 @@ impl Delivery {
             }
             // An accepted gap lets reading go on; a stream that has nothing after it is done.
             if self.store.gap_is_accepted(id.as_bytes(), after).await? {
-                goes_on |= !state.gap_accepted;
+                goes_on = true;
                 state.gap_accepted = true;
                 self.spool.accept_gap(*id, gap.after.into());
             }

@@ -34,6 +34,11 @@ pub use ship::{ShipError, ShippedStream};
 const GATHER: Duration = Duration::from_millis(400);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(2);
+/// A database that is slow, not gone, is given longer each time that it took too long.
+const LONGEST_PATIENCE: Duration = Duration::from_mins(1);
+const STARVED_AFTER: Duration = Duration::from_secs(3);
+/// A connection that is silent is not waited for.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 const LAST_FOLD_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two sealings others get the write lock, for as long as a sealing takes.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -166,7 +171,12 @@ impl Thread {
                 return pace;
             };
             let next = Box::pin(Folder::new(self, store.clone(), pace).run()).await;
-            store.close().await;
+            if self.stop.is_cancelled() {
+                // A connection that is left open leaves its log beside the database.
+                store.close().await;
+            } else {
+                let _ = tokio::time::timeout(CLOSE_PATIENCE, store.close()).await;
+            }
             next
         }))
     }
@@ -202,6 +212,10 @@ struct Folder {
     progress: Arc<FoldProgress>,
     stop: CancellationToken,
     retry: Duration,
+    /// How long a transaction may take.
+    patience: Duration,
+    /// The last attempt failed for want of time, most likely its own: it is repeated at normal priority.
+    starved: bool,
     complaint: Complaint,
     chores_done: Option<Instant>,
 }
@@ -211,6 +225,8 @@ impl Folder {
         let parts = &thread.parts;
         Self {
             pace,
+            starved: pace == Pace::Pressing,
+            patience: store.fold_patience(),
             delivery: Delivery::new(parts.spool.clone(), store, pace.max_records()),
             capture: Arc::clone(&parts.capture),
             salts: Arc::clone(&parts.salts),
@@ -233,14 +249,17 @@ impl Folder {
             if next != self.pace {
                 return next;
             }
+            let begun = Instant::now();
             let pause = match Box::pin(self.fold_and_seal()).await {
                 Ok(more) => {
                     self.retry = RETRY_FIRST;
+                    self.patience = self.delivery.store.fold_patience();
+                    self.starved = false;
                     self.capture.database_is_away(false);
                     self.chores().await;
                     (!more).then(|| self.gather())
                 }
-                Err(error) => Some(self.after_failure(&error)),
+                Err(error) => Some(self.after_failure(&error, begun.elapsed())),
             };
             if let Some(pause) = pause {
                 self.rest(pause).await;
@@ -258,10 +277,10 @@ impl Folder {
         }
     }
 
-    /// With visitors waiting for it, the folder does not make way for redirects.
+    /// With visitors waiting for it, or locks held in vain, the folder does not make way for redirects.
     fn next_pace(&self) -> Pace {
         let spool = &self.delivery.spool;
-        if spool.durability() == Durability::Node {
+        if self.starved || spool.durability() == Durability::Node {
             return Pace::Pressing;
         }
         self.pace.next(&spool.status(), spool.max_bytes())
@@ -284,7 +303,7 @@ impl Folder {
         while let Ok(true) = self.fold_once().await {}
     }
 
-    fn after_failure(&mut self, error: &StoreError) -> Duration {
+    fn after_failure(&mut self, error: &StoreError, after: Duration) -> Duration {
         self.progress.failures.fetch_add(1, Ordering::Relaxed);
         self.capture.database_is_away(true);
         if self.complaint.is_due() {
@@ -301,6 +320,10 @@ impl Folder {
         self.delivery.forget_cursors();
         let pause = self.retry;
         self.retry = (self.retry * 2).min(RETRY_LAST);
+        self.starved |= after >= STARVED_AFTER;
+        if after >= self.patience {
+            self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
+        }
         pause
     }
 
@@ -314,7 +337,7 @@ impl Folder {
         let begun = Instant::now();
         let store = &self.delivery.store;
         let seal = self.sealer.step(store, self.clock.now());
-        let sealed = within(store.fold_patience(), Box::pin(seal)).await?;
+        let sealed = within(self.patience, Box::pin(seal)).await?;
         if sealed && !full {
             // SQLite has one write lock, and whoever waits for it looks now and then only.
             let pause = begun.elapsed().min(LONGEST_PAUSE);
@@ -328,8 +351,7 @@ impl Folder {
 
     /// Folds one batch. Returns whether more may wait.
     async fn fold_once(&mut self) -> Result<bool, StoreError> {
-        let patience = self.delivery.store.fold_patience();
-        let step = self.delivery.step(&*self.clock, patience).await;
+        let step = self.delivery.step(&*self.clock, self.patience).await;
         let stopped = self.delivery.stopped_streams();
         self.progress
             .stopped_streams
@@ -374,15 +396,19 @@ impl Folder {
         }
         self.chores_done = Some(Instant::now());
         let now = self.clock.now();
-        if let Err(error) = self.capture.persist(&self.delivery.store, now).await {
+        let store = &self.delivery.store;
+        let persisted = within(self.patience, self.capture.persist(store, now));
+        if let Err(error) = persisted.await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "clicks without a record, or a stream's limit, could not be stored"
             );
         }
-        if self.salts.needs_maintenance(now)
-            && let Err(error) = self.salts.maintain(&self.delivery.store, now).await
-        {
+        if !self.salts.needs_maintenance(now) {
+            return;
+        }
+        let maintained = within(self.patience, self.salts.maintain(store, now));
+        if let Err(error) = maintained.await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the visitor salts could not be kept up"

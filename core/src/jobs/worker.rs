@@ -13,10 +13,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::jobs::{Jobs, LeasedJob};
 use crate::mail::{MAIL, Postman};
+use crate::store::within;
 
 /// One slow mail server holds up no more than one of so many.
 const HANDS: usize = 4;
 const LOOK_EVERY: Duration = Duration::from_secs(3);
+const LEASE_PATIENCE: Duration = Duration::from_secs(10);
 // Together less than the lease: whoever lives does not overrun it.
 const ATTEMPT_PATIENCE: Duration = Duration::from_mins(1);
 const REPORT_PATIENCE: Duration = Duration::from_secs(50);
@@ -45,7 +47,7 @@ impl Worker {
                 stop: stop.clone(),
             };
             let abandoned = abandon.clone();
-            tasks.spawn(async move { abandoned.run_until_cancelled(hand.work()).await });
+            tasks.spawn(async move { abandoned.run_until_cancelled(Box::pin(hand.work())).await });
         }
         tasks.close();
         Self {
@@ -78,7 +80,7 @@ struct Hand {
 impl Hand {
     async fn work(&self) {
         while !self.stop.is_cancelled() {
-            match self.jobs.lease().await {
+            match within(LEASE_PATIENCE, self.jobs.lease()).await {
                 Ok(Some(job)) => {
                     // Where one job was, there may be more, for another hand.
                     self.bell.notify_one();

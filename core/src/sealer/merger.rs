@@ -18,7 +18,7 @@ use crate::sealer::plan::Sealing;
 use crate::sealer::retention::keep_retention;
 use crate::sealer::{Errand, RetentionReport, Tails, erase::erase};
 use crate::store::chunks::{ChunkHead, DAY_MILLIS, StoredColumn};
-use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError};
+use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError, within};
 
 /// Who began to read a chunk before it was replaced has so long to finish.
 const KEEP_REPLACED: Duration = Duration::from_mins(10);
@@ -28,6 +28,11 @@ const LOOK_EVERY: Duration = Duration::from_mins(10);
 const KEEP_RETENTION_EVERY: Duration = Duration::from_hours(1);
 const BREATH: Duration = Duration::from_millis(5);
 const RETRY: Duration = Duration::from_secs(2);
+// A network that went silent is not waited for without end. PostgreSQL itself gives a statement up after
+// 30 s; the others are many statements, each of which keeps what it did.
+const STATEMENT_PATIENCE: Duration = Duration::from_secs(40);
+const DAY_PATIENCE: Duration = Duration::from_mins(10);
+const ERRAND_PATIENCE: Duration = Duration::from_hours(1);
 
 /// Tells the merger which days have new chunks.
 #[derive(Clone, Debug, Default)]
@@ -145,7 +150,8 @@ impl Merger {
     /// Merges whatever is worth it, until something fails.
     async fn work(&mut self, store: &Store) -> Result<Infallible, StoreError> {
         loop {
-            for (workspace, day, _) in store.days_of_many_chunks().await? {
+            let days = within(STATEMENT_PATIENCE, store.days_of_many_chunks());
+            for (workspace, day, _) in days.await? {
                 self.parts.bell.ring(workspace, day);
             }
             self.keep_retention_if_due(store).await?;
@@ -167,15 +173,9 @@ impl Merger {
             while let Ok(errand) = self.parts.errands.try_recv() {
                 self.run_errand(store, errand).await;
             }
-            let merged = merge_day(
-                store,
-                &self.parts.plan,
-                workspace,
-                day,
-                self.parts.clock.now(),
-            )
-            .await;
-            match merged {
+            let (plan, now) = (&self.parts.plan, self.parts.clock.now());
+            let merged = Box::pin(merge_day(store, plan, workspace, day, now));
+            match within(DAY_PATIENCE, merged).await {
                 Err(StoreError::Unreadable(cause)) => {
                     // Other days must be merged; `verify` names the damage.
                     tracing::error!(%workspace, day, cause, "the chunks of a day cannot be merged");
@@ -191,8 +191,12 @@ impl Merger {
             }
         }
         let before = self.parts.clock.now().minus(KEEP_REPLACED);
-        while store.purge_replaced(before, PURGE_AT_ONCE).await? > 0 {}
-        Ok(())
+        loop {
+            let purged = store.purge_replaced(before, PURGE_AT_ONCE);
+            if within(STATEMENT_PATIENCE, purged).await? == 0 {
+                return Ok(());
+            }
+        }
     }
 
     async fn keep_retention_if_due(&mut self, store: &Store) -> Result<(), StoreError> {
@@ -206,7 +210,8 @@ impl Merger {
 
     async fn keep_retention(&self, store: &Store) -> Result<RetentionReport, StoreError> {
         let now = self.parts.clock.now();
-        let report = keep_retention(store, &self.parts.plan, &self.parts.tails, now).await?;
+        let kept = keep_retention(store, &self.parts.plan, &self.parts.tails, now);
+        let report = within(ERRAND_PATIENCE, Box::pin(kept)).await?;
         if report != RetentionReport::default() {
             tracing::info!(
                 sealed_clicks = report.sealed_clicks,
@@ -232,7 +237,7 @@ impl Merger {
             }
             Errand::Erase(erasure, answer) => {
                 let erased = erase(store, &self.parts.tails, erasure, self.parts.clock.now());
-                drop(answer.send(erased.await));
+                drop(answer.send(within(ERRAND_PATIENCE, Box::pin(erased)).await));
             }
         }
     }

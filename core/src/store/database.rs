@@ -9,10 +9,11 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection as _, PgConnection, PgPool, SqlitePool};
+use sqlx::{ConnectOptions, Connection as _, PgPool, SqlitePool};
 use tokio::sync::Notify;
 
 use crate::store::StoreError;
+use crate::store::silence::noticing_silence;
 use crate::store::standings::Revision;
 
 /// Runs one SQL body on whichever database is open. The body is compiled once per driver, so it
@@ -144,6 +145,16 @@ pub(crate) enum PoolPurpose {
     Scanning,
 }
 
+impl PoolPurpose {
+    /// How long a connection is waited for.
+    const fn patience(self) -> Duration {
+        match self {
+            Self::Requests | Self::Scanning => PATIENCE,
+            Self::Folding => BACKGROUND_PATIENCE,
+        }
+    }
+}
+
 /// The database, seen through the domain's words.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
@@ -171,9 +182,9 @@ pub(crate) async fn within<T>(
 const OLDEST_SAFE_SQLITE: (u32, u32, u32) = (3, 51, 3);
 // A person waits for at most this long before hearing that the database is not available.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-
-// A connection that keeps silent for this long after its statement is closed.
-const RELEASE_PATIENCE: Duration = Duration::from_secs(5);
+// Nobody waits for the threads in the background, and on a busy machine they connect slowly: they only
+// run when a core has nothing else to do.
+const BACKGROUND_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Store {
     /// Opens the database without touching its schema.
@@ -204,12 +215,12 @@ impl Store {
         Ok(())
     }
 
-    /// How long one transaction of clicks may take. A network that went silent must not be waited for
-    /// longer than that, while SQLite's thread may simply not get a processor.
+    /// How long one transaction of clicks may take at first. A network that went silent must not be
+    /// waited for longer than that, while SQLite's thread may simply not get a processor.
     pub(crate) fn fold_patience(&self) -> Duration {
         match &self.db {
             Db::Sqlite(_) => Duration::from_secs(30),
-            Db::Postgres(_) => Duration::from_secs(12),
+            Db::Postgres(_) => Duration::from_secs(5),
         }
     }
 
@@ -272,7 +283,7 @@ async fn open_sqlite(path: &Path, purpose: PoolPurpose) -> Result<SqlitePool, St
     };
     let pool = SqlitePoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(purpose.patience())
         // A ping is a round trip to the connection's own thread, and the file does not go away.
         .test_before_acquire(false)
         // A full disk makes SQLite itself roll back: the driver's own rollback fails then, and the
@@ -324,20 +335,12 @@ async fn open_postgres(url: &str, purpose: PoolPurpose) -> Result<PgPool, StoreE
     };
     let pool = PgPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(PATIENCE)
-        // The driver tests a connection that comes back, for as long as the network keeps silent: it would
-        // be out of the pool for a quarter of an hour.
-        .after_release(|connection, _| Box::pin(still_answers(connection)));
+        .acquire_timeout(purpose.patience());
+    let pool = noticing_silence(pool);
     if purpose == PoolPurpose::Scanning {
         return Ok(pool.connect_lazy_with(options));
     }
     Ok(pool.connect_with(options).await?)
-}
-
-async fn still_answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let answer = tokio::time::timeout(RELEASE_PATIENCE, connection.ping());
-    answer.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
-    Ok(true)
 }
 
 #[cfg(test)]

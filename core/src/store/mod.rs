@@ -29,6 +29,7 @@ pub(crate) mod roles;
 pub(crate) mod salts;
 pub(crate) mod sealed;
 pub(crate) mod sessions;
+mod silence;
 pub(crate) mod standings;
 mod storage;
 pub(crate) mod streams;
