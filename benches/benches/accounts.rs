@@ -14,6 +14,7 @@ mod stage;
 
 use anyhow::Result;
 use terse_benches::baseline;
+use terse_benches::settings::Sections;
 
 use stage::Stage;
 
@@ -27,19 +28,11 @@ fn main() -> Result<()> {
     if baseline::is_asked_for() {
         return baseline::serve();
     }
-    let asked: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
-    anyhow::ensure!(
-        asked.iter().all(|name| SECTIONS.contains(&name.as_str())),
-        "sections are {SECTIONS:?}"
-    );
-    let wants = |name: &str| asked.is_empty() || asked.iter().any(|section| section == name);
-    if wants("check") {
+    let sections = Sections::asked_for(&SECTIONS)?;
+    if sections.wants("check") {
         check::run()?;
     }
-    if wants("sign-in") {
+    if sections.wants("sign-in") {
         let stage = Stage::prepare()?;
         stage.describe();
         sign_in::run(&stage)?;

@@ -28,7 +28,7 @@ mod storage;
 mod visitors;
 
 use anyhow::Result;
-use terse_benches::settings;
+use terse_benches::settings::{self, Sections};
 use terse_core::DatabaseUrl;
 
 use dataset::Dataset;
@@ -47,52 +47,54 @@ const SECTIONS: [&str; 6] = [
 ];
 
 fn main() -> Result<()> {
-    let asked: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
-    anyhow::ensure!(
-        asked.iter().all(|name| SECTIONS.contains(&name.as_str())),
-        "sections are {SECTIONS:?}"
-    );
+    let sections = Sections::asked_for(&SECTIONS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let clicks = settings::clicks()?;
     let only = std::env::var("ONLY").unwrap_or_default();
     if only != "postgres" {
-        runtime.block_on(measure("SQLite", dataset::sqlite(clicks)?, clicks, &asked))?;
+        runtime.block_on(measure(
+            "SQLite",
+            dataset::sqlite(clicks)?,
+            clicks,
+            &sections,
+        ))?;
     }
     match std::env::var("TERSE_TEST_POSTGRES_URL") {
         Ok(url) if only != "sqlite" => {
-            runtime.block_on(measure("PostgreSQL", url.parse()?, clicks, &asked))?;
+            runtime.block_on(measure("PostgreSQL", url.parse()?, clicks, &sections))?;
         }
         _ => println!("PostgreSQL: set TERSE_TEST_POSTGRES_URL to measure it"),
     }
     Ok(())
 }
 
-async fn measure(name: &str, database: DatabaseUrl, clicks: u64, asked: &[String]) -> Result<()> {
-    let wants = |name: &str| asked.is_empty() || asked.iter().any(|section| section == name);
+async fn measure(
+    name: &str,
+    database: DatabaseUrl,
+    clicks: u64,
+    sections: &Sections,
+) -> Result<()> {
     println!("{name}");
     let data = Dataset::open(database, clicks).await?;
-    if wants("storage") {
+    if sections.wants("storage") {
         storage::run(&data).await?;
     }
-    if wants("questions") {
+    if sections.wants("questions") {
         questions::run(&data).await?;
     }
-    if wants("growth") {
+    if sections.wants("growth") {
         questions::growth(&data).await?;
     }
-    if wants("export") {
+    if sections.wants("export") {
         export::run(&data).await?;
     }
-    if wants("beside") {
+    if sections.wants("beside") {
         beside::run(&data).await?;
     }
     data.close().await;
-    if wants("visitors") {
+    if sections.wants("visitors") {
         visitors::run(clicks).await?;
     }
     Ok(())

@@ -20,6 +20,7 @@ mod sustained;
 
 use anyhow::Result;
 use terse_benches::baseline;
+use terse_benches::settings::Sections;
 
 use stage::Stage;
 
@@ -42,42 +43,34 @@ fn main() -> Result<()> {
     if baseline::is_asked_for() {
         return baseline::serve();
     }
-    let asked: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
-    anyhow::ensure!(
-        asked.iter().all(|name| SECTIONS.contains(&name.as_str())),
-        "sections are {SECTIONS:?}"
-    );
-    let wants = |name: &str| asked.is_empty() || asked.iter().any(|section| section == name);
+    let sections = Sections::asked_for(&SECTIONS)?;
     let stage = Stage::prepare()?;
     stage.describe();
-    if wants("burst") {
+    if sections.wants("burst") {
         burst::run(&stage)?;
     }
-    if wants("level") || wants("sustained") {
+    if sections.wants("level") || sections.wants("sustained") {
         let capacity = sustained::capacity(&stage)?;
-        if wants("level") {
+        if sections.wants("level") {
             sustained::level(&stage, capacity)?;
         }
-        if wants("sustained") {
+        if sections.wants("sustained") {
             sustained::sustained(&stage, capacity)?;
         }
     }
-    if wants("power") {
+    if sections.wants("power") {
         burst::power(&stage)?;
     }
-    if wants("listeners") {
+    if sections.wants("listeners") {
         listeners::run(&stage)?;
     }
-    if wants("memory") {
+    if sections.wants("memory") {
         resources::memory(&stage)?;
     }
-    if wants("start") {
+    if sections.wants("start") {
         resources::start(&stage)?;
     }
-    if wants("instructions") {
+    if sections.wants("instructions") {
         instructions::run(&stage)?;
     }
     Ok(())

@@ -1,6 +1,28 @@
 //! What the environment says about a run.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+
+/// Those sections of a bench that the command line asks for.
+#[derive(Clone, Debug)]
+pub struct Sections(Vec<String>);
+
+impl Sections {
+    /// Reads the arguments; an error when one names no section of this bench.
+    pub fn asked_for(known: &[&str]) -> Result<Self> {
+        let asked: Vec<String> = std::env::args()
+            .skip(1)
+            .filter(|argument| !argument.starts_with('-'))
+            .collect();
+        let is_known = |name: &String| known.contains(&name.as_str());
+        ensure!(asked.iter().all(is_known), "sections are {known:?}");
+        Ok(Self(asked))
+    }
+
+    /// Whether a section was asked for; every one is when none is named.
+    pub fn wants(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|section| section == name)
+    }
+}
 
 /// Whether only a short look is wanted: `QUICK=1`.
 pub fn is_quick() -> bool {

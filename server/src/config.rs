@@ -1,6 +1,7 @@
 //! Settings: defaults, then `terse.toml`, then `TERSE_*` variables, then flags.
 
 mod read;
+mod sources;
 mod units;
 
 use std::net::SocketAddr;
@@ -16,7 +17,8 @@ use crate::cors::AllowedOrigins;
 use crate::limits::Rate;
 use crate::mailer::SmtpServer;
 
-pub use read::{Sources, load};
+pub use read::load;
+pub use sources::Sources;
 pub use units::{parse_duration, parse_size};
 
 /// The reference manual: every key, commented, with its default.

@@ -6,14 +6,24 @@
 
 use deadpool_redis::redis::{Cmd, cmd};
 
-/// Reads an entry; makes a generation where there is none, after a flush.
-const LOOK_UP: &str = r"
+/// The generation that entries belong to now; one begins when there is none.
+macro_rules! generation {
+    () => {
+        r"
 local generation = redis.call('GET', KEYS[2])
 if not generation then
   generation = ARGV[1]
   redis.call('SET', KEYS[2], generation)
-end
-return {generation, redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}";
+end"
+    };
+}
+
+/// Reads an entry; makes a generation where there is none, after a flush.
+const LOOK_UP: &str = concat!(
+    generation!(),
+    r"
+return {generation, redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}"
+);
 
 /// Keeps what was loaded, unless something as new is there or the generation ended since.
 const OFFER: &str = r"
@@ -28,12 +38,9 @@ return 1";
 
 /// Keeps what a change made, unless something newer is there, and tells all nodes. A full Redis keeps
 /// nothing, and tells all the same.
-const CHANGE: &str = r"
-local generation = redis.call('GET', KEYS[2])
-if not generation then
-  generation = ARGV[1]
-  redis.call('SET', KEYS[2], generation)
-end
+const CHANGE: &str = concat!(
+    generation!(),
+    r"
 local kept = redis.call('GET', KEYS[1])
 local newer = false
 if kept then
@@ -45,7 +52,8 @@ if not newer then
   if kept.err then redis.call('DEL', KEYS[1]) end
 end
 redis.call('PUBLISH', ARGV[5], ARGV[6])
-return 1";
+return 1"
+);
 
 /// Begins a new generation and tells all nodes; a Redis that refuses the one is not to repeat the other.
 const RENEW: &str = r"

@@ -146,6 +146,18 @@ macro_rules! insert_chunk {
 }
 pub(crate) use insert_chunk;
 
+/// Deletes the columns of a chunk, inside the transaction that deletes it.
+macro_rules! delete_columns {
+    ($tx:ident, $chunk:expr) => {
+        sqlx::query("DELETE FROM chunk_columns WHERE id >= $1 AND id < $2")
+            .bind($chunk * COLUMNS)
+            .bind(($chunk + 1) * COLUMNS)
+            .execute(&mut *$tx)
+            .await?
+    };
+}
+pub(crate) use delete_columns;
+
 impl Store {
     /// Clicks and parcels in the tail of every workspace that has any.
     pub(crate) async fn tails(&self) -> Result<Vec<(WorkspaceId, i64, i64)>, StoreError> {
@@ -313,11 +325,7 @@ impl Store {
             .fetch_all(&mut *tx)
             .await?;
             for id in &ids {
-                sqlx::query("DELETE FROM chunk_columns WHERE id >= $1 AND id < $2")
-                    .bind(id * COLUMNS)
-                    .bind((id + 1) * COLUMNS)
-                    .execute(&mut *tx)
-                    .await?;
+                delete_columns!(tx, id);
             }
             ids.len() as u64
         });

@@ -8,7 +8,7 @@ use crate::columns::{EncodedChunk, KindCounts, Parcel, open_parcel};
 use crate::failpoint::failpoint;
 use crate::model::{LinkId, Timestamp, WorkspaceId};
 use crate::store::audit::{AuditEntry, record};
-use crate::store::chunks::{COLUMNS, ChunkHead, head_columns, insert_chunk};
+use crate::store::chunks::{COLUMNS, ChunkHead, delete_columns, head_columns, insert_chunk};
 use crate::store::clicks::{in_chunks, insert_parcels};
 use crate::store::{Store, StoreError, in_snapshot, in_tx};
 
@@ -127,11 +127,7 @@ impl Store {
             if deleted == 0 {
                 return Ok(());
             }
-            sqlx::query("DELETE FROM chunk_columns WHERE id >= $1 AND id < $2")
-                .bind(old.id * COLUMNS)
-                .bind((old.id + 1) * COLUMNS)
-                .execute(&mut *tx)
-                .await?;
+            delete_columns!(tx, old.id);
             if let Some(new) = new {
                 insert_chunk!(tx, erasure.workspace, old.day, new, now);
             }
@@ -221,11 +217,7 @@ impl Store {
             .fetch_all(&mut *tx)
             .await?;
             for id in &ids {
-                sqlx::query("DELETE FROM chunk_columns WHERE id >= $1 AND id < $2")
-                    .bind(id * COLUMNS)
-                    .bind((id + 1) * COLUMNS)
-                    .execute(&mut *tx)
-                    .await?;
+                delete_columns!(tx, id);
             }
             ids.len() as u64
         });

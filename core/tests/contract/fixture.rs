@@ -188,26 +188,20 @@ impl Installation {
 
     /// The number that a question to the database is answered with.
     pub(crate) async fn number(&self, question: &'static str) -> i64 {
-        match &self.database {
-            DatabaseUrl::Sqlite(path) => {
-                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-                let mut connection = sqlx::SqliteConnection::connect_with(&options)
-                    .await
-                    .unwrap();
-                let answer = sqlx::query_scalar(question).fetch_one(&mut connection);
-                answer.await.unwrap()
-            }
-            DatabaseUrl::Postgres(url) => {
-                let url = url.expose_secret();
-                let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
-                let answer = sqlx::query_scalar(question).fetch_one(&mut connection);
-                answer.await.unwrap()
-            }
-        }
+        self.answer(question.to_owned()).await
     }
 
     /// The bytes that a question to the database is answered with.
     pub(crate) async fn bytes(&self, question: String) -> Vec<u8> {
+        self.answer(question).await
+    }
+
+    async fn answer<T>(&self, question: String) -> T
+    where
+        T: Send + Unpin,
+        for<'r> T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+        for<'r> T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+    {
         let question = sqlx::AssertSqlSafe(question);
         match &self.database {
             DatabaseUrl::Sqlite(path) => {
