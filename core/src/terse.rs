@@ -27,7 +27,9 @@ use crate::store::{Store, StoreError};
 use crate::verify::{VerifyReport, verify};
 use crate::workspaces::Workspaces;
 
-const READY_PATIENCE: Duration = Duration::from_secs(2);
+/// Less than the second that most balancers wait for the answer of a check.
+const PING_PATIENCE: Duration = Duration::from_millis(500);
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 pub use builder::TerseBuilder;
 
@@ -83,11 +85,14 @@ pub enum OpenError {
     Io(#[from] std::io::Error),
 }
 
-/// Why requests should go elsewhere for now.
+/// What is missing for requests to be answered as promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
+    /// Known links redirect and their clicks are recorded. All nodes of one database say so at once: sent
+    /// elsewhere for this, requests would have nowhere to go.
     #[error("the database does not answer")]
     Database,
+    /// Requests should go elsewhere.
     #[error("the spool takes no clicks")]
     Spool,
 }
@@ -221,7 +226,7 @@ impl Terse {
         if !self.inner.spool.status().writable {
             return Err(NotReady::Spool);
         }
-        match tokio::time::timeout(READY_PATIENCE, self.inner.store.ping()).await {
+        match tokio::time::timeout(PING_PATIENCE, self.inner.store.ping()).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(NotReady::Database),
         }
@@ -247,7 +252,7 @@ impl Terse {
         let close = async {
             tokio::join!(self.inner.analytics.close(), self.inner.store.close());
         };
-        let _ = tokio::time::timeout(READY_PATIENCE, close).await;
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, close).await;
     }
 
     async fn finish_telling(&self) {

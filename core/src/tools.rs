@@ -63,7 +63,7 @@ impl Tools {
     /// Copies a SQLite database, as of one moment and beside a running server, into a file that only its
     /// owner can read and that must not exist. The visitor salts stay out of it. Returns its bytes.
     pub async fn backup(&self, to: &Path) -> Result<u64, BackupError> {
-        backup(&self.store, to).await
+        backup(&self.store, to, &*self.entropy).await
     }
 
     /// Every migration that this release or the database knows.

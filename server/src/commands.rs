@@ -3,6 +3,7 @@
 mod backup;
 mod spool;
 
+use std::error::Error;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use anyhow::{Context as _, bail};
 use secrecy::SecretString;
 use terse_core::accounts::AccountError;
 use terse_core::model::{Actor, InstanceRole, NewUser};
-use terse_core::{MigrationState, TerseBuilder, Tools, VerifyReport};
+use terse_core::{MigrationState, StoreError, TerseBuilder, Tools, VerifyReport};
 use tracing_subscriber::EnvFilter;
 
 use crate::api;
@@ -315,6 +316,14 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    let _ = writeln!(io::stderr(), "terse-server: {error:#}");
+    let mut text = format!("terse-server: {error:#}\n");
+    let store = |cause: &(dyn Error + 'static)| cause.downcast_ref().map(StoreError::lacks_tables);
+    if error.chain().any(|cause| store(cause) == Some(true)) {
+        text.push_str(
+            "terse-server: this database has not the tables of this release. Is it the right one (terse-server config)? \
+             A server makes them when it starts, or terse-server migrate up.\n",
+        );
+    }
+    let _ = io::stderr().lock().write_all(text.as_bytes());
     ExitCode::FAILURE
 }

@@ -117,7 +117,7 @@ pub fn live() -> impl IntoEndpoint<Endpoint = impl Endpoint> {
     }))
 }
 
-/// Whether requests are answered as promised.
+/// Whether links should be sent here: they are answered and their clicks recorded.
 pub fn ready() -> impl IntoEndpoint<Endpoint = impl Endpoint> {
     get(readiness)
 }
@@ -130,14 +130,18 @@ async fn readiness(app: Data<&Arc<App>>) -> Response {
             "application/json",
             &b"{\"status\":\"ok\"}"[..],
         ),
-        Err(NotReady::Database) => not_ready("database"),
-        Err(NotReady::Spool) => not_ready("spool"),
+        // Known links go on. All nodes lose their database at once: a balancer would take the last one out.
+        Err(NotReady::Database) => fixed(
+            StatusCode::OK,
+            "application/json",
+            &b"{\"status\":\"degraded\",\"waiting_for\":\"database\"}"[..],
+        ),
+        Err(NotReady::Spool) => fixed(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "application/json",
+            &b"{\"status\":\"not ready\",\"waiting_for\":\"spool\"}"[..],
+        ),
     }
-}
-
-fn not_ready(part: &str) -> Response {
-    let body = format!("{{\"status\":\"not ready\",\"waiting_for\":\"{part}\"}}");
-    fixed(StatusCode::SERVICE_UNAVAILABLE, "application/json", body)
 }
 
 /// Counters for a monitoring system.

@@ -160,7 +160,12 @@ impl Accounts {
         let made = self
             .store
             .insert_user(&row, &key, workspace, true, &entry)
-            .await?;
+            .await;
+        let made = match made {
+            // Another node that started at the same moment was faster.
+            Err(StoreError::Taken) => false,
+            made => made?,
+        };
         Ok(made.then_some(FirstAdmin {
             email,
             generated_password: generated,

@@ -26,6 +26,19 @@ impl StoreError {
         matches!(self, Self::Unavailable(_))
     }
 
+    /// Whether a table or column is not there: the database is empty, of an older release, or not Terse's.
+    pub fn lacks_tables(&self) -> bool {
+        const UNDEFINED_IN_POSTGRES: [&str; 2] = ["42P01", "42703"];
+        let Self::Failed(sqlx::Error::Database(database)) = self else {
+            return false;
+        };
+        // SQLite has no code of its own for it.
+        database.message().starts_with("no such ")
+            || database
+                .code()
+                .is_some_and(|code| UNDEFINED_IN_POSTGRES.contains(&&*code))
+    }
+
     /// Whether the disk that SQLite writes to is full.
     pub(crate) fn is_disk_full(&self) -> bool {
         const SQLITE_FULL: &str = "13";

@@ -56,11 +56,13 @@ impl Database {
     /// Runs statements in the server's own database, one after the other.
     pub(crate) fn administer(&self, statements: &[String]) {
         for statement in statements {
-            let mut psql = psql(&self.server);
-            let output = psql.args(["-c", statement]).output().unwrap();
-            let errors = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{statement}: {errors}");
+            run(&self.server, statement);
         }
+    }
+
+    /// What this database answers.
+    pub(crate) fn ask(&self, question: &str) -> String {
+        run(&self.url(), question).trim().to_owned()
     }
 
     /// Puts `older` in the place of this database, while servers use it.
@@ -94,6 +96,13 @@ impl Database {
             _input: input,
         }
     }
+}
+
+fn run(url: &str, statement: &str) -> String {
+    let output = psql(url).args(["-c", statement]).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{statement}: {errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn psql(url: &str) -> Command {

@@ -15,6 +15,7 @@ mod load;
 mod node_level;
 mod restored;
 mod ship;
+mod together;
 
 use std::collections::{HashMap, HashSet};
 

@@ -43,3 +43,27 @@ fn a_running_server_gives_a_database_that_went_back_in_time_what_it_lacks() {
     assert_eq!(node.stop(), Some(0));
     assert_exact(&node, &[&first, &second], CLIENTS);
 }
+
+/// Nothing is made in it either: it may be somebody else's, or a standby.
+#[test]
+fn of_a_database_without_tables_verify_says_what_to_do() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let node = database.node(&[]);
+    for command in [&["verify"][..], &["spool", "accept-gap", "0"]] {
+        let (code, text) = node.run(command, &[]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("not the tables of this release"), "{text}");
+        assert!(text.contains("terse-server migrate up"), "{text}");
+    }
+    assert_eq!(
+        database.ask("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"),
+        "0"
+    );
+    let (code, text) = node.run(&["migrate", "up"], &[]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = node.run(&["verify"], &[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("0 links, 0 clicks"), "{text}");
+}

@@ -44,6 +44,18 @@ impl Outage {
             let load = &scene.loads[number];
             assert!(load.count() > before, "redirects go on");
             assert_eq!(node.get("/health/live"), 200, "nobody needs to restart it");
+            let (ready, took) = scene.ask(number, &Question::Get("/health/ready"));
+            assert_eq!(ready.status(), 200, "a balancer leaves it in");
+            assert!(
+                ready
+                    .text()
+                    .unwrap()
+                    .contains("\"waiting_for\":\"database\"")
+            );
+            assert!(
+                took < Duration::from_secs(1),
+                "{took:?}: balancers wait for a second"
+            );
         }
     }
 }
