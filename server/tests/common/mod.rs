@@ -324,6 +324,26 @@ impl Node {
         self.process.as_ref().unwrap().id()
     }
 
+    /// The most memory that the process ever had, in MiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() / 1_024
+    }
+
+    /// The numbers of the threads whose name begins like this.
+    pub(crate) fn threads(&self, name: &str) -> Vec<u32> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let named = tasks.filter_map(|task| {
+            let task = task.unwrap();
+            let comm = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            let number = task.file_name().to_str()?.parse().ok()?;
+            comm.starts_with(name).then_some(number)
+        });
+        named.collect()
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }

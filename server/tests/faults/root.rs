@@ -1,7 +1,7 @@
 //! What needs root: file systems of our own, and tools that are installed for it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Whether tests that need root or minutes run. Without `scripts/test --all` they say so and pass.
 pub(crate) fn wanted() -> bool {
@@ -14,6 +14,20 @@ pub(crate) fn wanted() -> bool {
         "scripts/test --all must run as root: it mounts file systems"
     );
     true
+}
+
+/// Whether system calls can be tampered with here. `scripts/test --all` installs what that takes.
+pub(crate) fn can_trace() -> bool {
+    let strace = Command::new("strace")
+        .args(["-f", "--seccomp-bpf", "-qq", "-e", "trace=fsync"])
+        .args(["-e", "signal=none", "true"])
+        .output();
+    let can = strace.is_ok_and(|output| output.status.success());
+    assert!(can || !slow(), "strace works, as root");
+    if !can {
+        println!("not run: needs strace");
+    }
+    can
 }
 
 /// Whether tests may take minutes.
@@ -63,7 +77,34 @@ impl Mounted {
     fn mount_image(&self, image: &Path) {
         // The kernel's own commit every 5 s must not rescue what nobody synced.
         let (image, at) = (image.to_str().unwrap(), self.at.to_str().unwrap());
-        run("mount", &["-o", "loop,commit=300", image, at]);
+        let options = "loop,commit=300,errors=remount-ro";
+        run("mount", &["-o", options, image, at]);
+    }
+
+    /// The kernel finds an error in the file system, and takes no more writes: what it does instead
+    /// of a `remount,ro`, which it refuses while somebody has a file open for writing.
+    pub(crate) fn turn_read_only(&self) {
+        let output = Command::new("findmnt")
+            .args(["-n", "-o", "SOURCE"])
+            .arg(&self.at)
+            .output();
+        let device = String::from_utf8(output.unwrap().stdout).unwrap();
+        let device = Path::new(device.trim()).file_name().unwrap().to_owned();
+        let trigger = Path::new("/sys/fs/ext4").join(device);
+        std::fs::write(trigger.join("trigger_fs_error"), "a test").unwrap();
+    }
+
+    /// Somebody repairs it and makes it writable again. Nobody may have files open.
+    pub(crate) fn repair(&self, image: &Path) {
+        run("umount", &[self.at.to_str().unwrap()]);
+        let status = Command::new("e2fsck")
+            .args(["-f", "-y", image.to_str().unwrap()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        // 1 says that it repaired something.
+        assert!(matches!(status.unwrap().code(), Some(0 | 1)));
+        self.mount_image(image);
     }
 
     /// Cuts the power: what is not on the disk now is gone.
