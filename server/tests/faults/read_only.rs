@@ -52,7 +52,10 @@ impl Scene {
 
     /// Breaks the disk, and waits until clicks meet that.
     fn break_disk(&self) {
+        // No sync is under way then, of which the system might say that it succeeded.
+        self.node.freeze();
         self.disk.turn_read_only();
+        self.node.thaw();
         self.node
             .wait_until("it says so", |node| node.get("/health/ready") == 503);
         assert_eq!(self.node.get("/health/live"), 200);
@@ -122,7 +125,7 @@ fn on_a_disk_that_turns_read_only_a_server_told_to_refuse_answers_no_click_that_
 }
 
 #[test]
-fn while_the_spools_disk_alone_is_read_only_clicks_go_straight_into_the_database() {
+fn while_the_spools_disk_alone_is_read_only_a_click_is_in_the_database_or_told_as_missing() {
     if !root::wanted() {
         return;
     }
@@ -140,5 +143,4 @@ fn while_the_spools_disk_alone_is_read_only_clicks_go_straight_into_the_database
         ..
     } = scene.repaired();
     assert_eq!((outcome.missing, outcome.told), (unrecorded, unrecorded));
-    assert!(unrecorded < outcome.answered / 2, "{unrecorded}");
 }

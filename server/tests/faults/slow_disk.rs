@@ -78,7 +78,7 @@ fn through_load(durability: &str, delay: Duration) -> Seen {
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     let clicks_per_sync = clicks as f64 / synced.max(1) as f64;
     println!(
-        "{durability}, syncs delayed by {delay:?}: p50={p50:.1?} p99={p99:.1?} clicks_per_sync={clicks_per_sync:.1} slowest_question={slowest_question:.1?} peak_mib={memory} lines_logged={lines}"
+        "{durability}, syncs delayed by {delay:?}: p50={p50:.1?} p99={p99:.1?} clicks={clicks} waited_for_syncs={synced} slowest_question={slowest_question:.1?} peak_mib={memory} lines_logged={lines}"
     );
     assert_eq!((load.refused(), load.broken()), (0, 0), "nobody gave up");
     assert_eq!(node.metric("terse_clicks_unrecorded_total"), 0);
