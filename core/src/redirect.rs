@@ -10,6 +10,7 @@ use crate::classify::{
     without_qr_mark,
 };
 use crate::click::ClickHead;
+use crate::failpoint::failpoint;
 use crate::model::{Clock, LinkState, RedirectStatus, Timestamp, slug_from_path};
 use crate::place::PlaceFinder;
 use crate::resolver::{Destination, Resolver};
@@ -150,7 +151,9 @@ impl Redirector {
         };
         if !facts.head {
             let (_, payload) = self.describe(destination, facts, now);
+            failpoint("resolve.after");
             self.capture.record(&payload).await?;
+            failpoint("answer.before");
         }
         Ok(Resolution::Redirect(redirect))
     }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::failpoint::failpoint;
 use crate::folder::batch::{BatchReader, GapAt, StreamState};
 use crate::model::{Clock, Timestamp};
 use crate::spool::{Spool, StreamId};
@@ -91,6 +92,7 @@ impl Delivery {
         if self.reader.parts().is_empty() {
             return Ok((Step::Nothing, full));
         }
+        failpoint("ship.after_read");
         let fold = self.store.fold(self.reader.parts(), now);
         match within(patience, fold).await? {
             FoldOutcome::Applied(numbers) => {
@@ -111,6 +113,7 @@ impl Delivery {
             if let Some(state) = self.streams.get_mut(&id) {
                 state.cursor = cursor;
             }
+            failpoint("ship.before_delete");
             self.spool.folded(id, cursor.into());
         }
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use crate::failpoint::failpoint;
 use crate::model::random_bytes;
 use crate::spool::format::{
     HEADER_BYTES, Header, Limit, MAX_PAYLOAD, MAX_RECORD, RECORD_HEAD, encode_record,
@@ -200,6 +201,7 @@ impl Shared {
         };
         let seq = current.next_seq;
         let len = encode_record(buffer, current.stream.seed, seq, payload);
+        failpoint("spool.before_commit");
         if let Err(error) = current
             .stream
             .file
@@ -211,6 +213,7 @@ impl Shared {
             self.wake_upkeep();
             return Err(error.into());
         }
+        failpoint("spool.after_commit");
         current.offset += len as u64;
         current.next_seq += 1;
         let stream = &current.stream;
@@ -292,6 +295,7 @@ impl Shared {
         let path = self.options.dir.join(format!("{id}.spool"));
         let created_at = self.clock.now();
         let file = self.disk.create(&path)?;
+        failpoint("rotate.after_create");
         let header = Header {
             stream: id,
             created_at,

@@ -63,8 +63,12 @@ fn recover(
         }
         let file = disk.open(&path)?;
         let Some(header) = read_header(&*file)? else {
-            // A file whose making was cut off, before anything was recorded in it; or damage.
-            report_headless(&path, &*file, counters)?;
+            if is_blank(&*file)? {
+                // Its making was cut off, before anything was recorded in it; the room is taken already.
+                disk.remove(&path)?;
+            } else {
+                report_headless(&path, counters);
+            }
             continue;
         };
         limits.extend(header.predecessor);
@@ -102,22 +106,28 @@ fn read_header(file: &dyn DiskFile) -> io::Result<Option<Header>> {
     Ok(Header::decode(&bytes))
 }
 
-fn report_headless(path: &Path, file: &dyn DiskFile, counters: &Counters) -> io::Result<()> {
-    let mut window = Window::new(0, file.size()?);
+fn report_headless(path: &Path, counters: &Counters) {
+    counters.corrupt_files.fetch_add(1, Ordering::Relaxed);
+    counters.unreadable_files.fetch_add(1, Ordering::Relaxed);
+    tracing::error!(path = %path.display(), "a spool file has no readable header; it is left alone");
+}
+
+/// Whether nothing was ever written into the file.
+fn is_blank(file: &dyn DiskFile) -> io::Result<bool> {
+    let len = file.size()?;
+    let mut window = Window::new(0, len);
     let mut offset = 0;
-    while let Some(byte) = window.at(file, offset, 1)?.first() {
-        if *byte != 0 {
-            counters.corrupt_files.fetch_add(1, Ordering::Relaxed);
-            counters.unreadable_files.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(path = %path.display(), "a spool file has no readable header; it is left alone");
+    while offset < len {
+        let bytes = window.at(file, offset, HEADER_BYTES * 1_024)?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        if bytes.is_empty() {
             break;
         }
-        offset += 1;
-        if offset > HEADER_BYTES as u64 {
-            break;
-        }
+        offset += bytes.len() as u64;
     }
-    Ok(())
+    Ok(true)
 }
 
 fn recovered_stream(

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::failpoint::failpoint;
 use crate::model::{Clock, Entropy, Timestamp};
 use crate::spool::disk::Disk;
 use crate::spool::format::encode_end;
@@ -211,7 +212,9 @@ impl Shared {
             return Err(io::Error::other("an earlier sync of this file failed"));
         }
         let up_to = stream.written.load(Ordering::Acquire);
+        failpoint("spool.before_sync");
         let Err(error) = stream.file.sync_data() else {
+            failpoint("spool.after_sync");
             stream.synced_up_to(up_to);
             return Ok(());
         };
@@ -320,6 +323,7 @@ impl Shared {
     }
 
     fn forget(&self, stream: &Arc<Stream>) {
+        failpoint("rotate.before_unlink");
         match self.disk.remove(&stream.path) {
             Ok(()) => {
                 if stream.runs.is_empty() {
@@ -486,6 +490,7 @@ fn mark_complete(stream: &Stream) -> io::Result<()> {
     let end = stream.written_bytes.load(Ordering::Acquire);
     let mark = encode_end(stream.seed, stream.written.load(Ordering::Acquire) + 1);
     stream.file.write_all_at(&mark, end)?;
+    failpoint("rotate.marked");
     stream.file.truncate(end + mark.len() as u64)?;
     stream.file.sync_data()
 }

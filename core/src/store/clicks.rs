@@ -8,6 +8,7 @@ use sqlx::QueryBuilder;
 use crate::classify::{Kind, Reason};
 use crate::click::ClickHead;
 use crate::columns::{Parcel, Row};
+use crate::failpoint::failpoint;
 use crate::model::Timestamp;
 use crate::store::streams::{StreamLimit, store_limit};
 use crate::store::{Store, StoreError, in_tx};
@@ -256,8 +257,10 @@ impl Store {
                 .zip(numbers.iter().copied());
             insert_parcels!(tx, parcels(clicks));
             push_counters!(tx, deltas);
+            failpoint("ship.after_insert");
             numbers
         });
+        failpoint("ship.after_db_commit");
         Ok(FoldOutcome::Applied(numbers))
     }
 

@@ -114,6 +114,22 @@ fn a_broken_header_is_reported_and_the_file_left_alone() {
     assert!(disk.contents().contains_key(&path));
 }
 
+#[test]
+fn a_file_whose_making_was_cut_off_is_removed_and_one_with_records_is_not() {
+    let (path, mut bytes, _) = one_file(true);
+    bytes[..64].fill(0);
+    for (bytes, is_blank) in [(vec![0; 65_536], true), (Vec::new(), true), (bytes, false)] {
+        let disk = SimDisk::holding(BTreeMap::from([(path.clone(), bytes)]));
+        let spool = open_on(&disk, options(Durability::Process), &clock(), 2).unwrap();
+        assert_eq!(disk.contents().contains_key(&path), !is_blank);
+        let status = spool.status();
+        let unreadable = u64::from(!is_blank);
+        assert_eq!(status.corrupt_files, unreadable);
+        assert_eq!(status.unreadable_files, unreadable);
+        assert!(spool.streams().is_empty());
+    }
+}
+
 fn read_after(spool: &Spool, stream: StreamId, after: u64) -> ReadOutcome {
     spool
         .read(stream, after.into(), 100, 1 << 20, &mut Batch::default())

@@ -102,12 +102,16 @@ impl Load {
 
     /// How long the slowest but one of a hundred waited for a redirect, since this was asked last.
     pub(crate) fn p99(&self) -> Duration {
+        self.p50_and_p99().1
+    }
+
+    /// How long the one in the middle waited too.
+    pub(crate) fn p50_and_p99(&self) -> (Duration, Duration) {
         let mut waits = std::mem::take(&mut *self.seen.waits.lock().unwrap());
         waits.sort_unstable();
-        waits
-            .get(waits.len() * 99 / 100)
-            .copied()
-            .unwrap_or_default()
+        let of_a_hundred = |number| waits.get(waits.len() * number / 100).copied();
+        let p50 = of_a_hundred(50).unwrap_or_default();
+        (p50, of_a_hundred(99).unwrap_or_default())
     }
 
     /// Each answered click with the moment when its answer was read.

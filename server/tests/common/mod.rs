@@ -1,17 +1,16 @@
 //! A real server in a directory of its own, started and ended as operators and accidents do.
 
+mod counted;
+mod process;
+
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::blocking::Client;
-use secrecy::SecretString;
 use tempfile::TempDir;
-use terse_core::analytics::AnalyticsQuery;
-use terse_core::model::Fact;
-use terse_core::model::Origin;
-use terse_core::{DatabaseUrl, Terse};
 
 pub(crate) const EMAIL: &str = "admin@example.com";
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -27,14 +26,27 @@ pub(crate) struct Node {
     process: Option<Child>,
 }
 
+/// A port that stays a server's own while that is dead: no other node of this process gets it, and no
+/// outgoing connection, as the system gives those higher ones.
+fn unused_port() -> u16 {
+    static NODES: AtomicU32 = AtomicU32::new(0);
+    // Apart from those of other test binaries that run.
+    let first = std::process::id().wrapping_mul(101) % 20_000;
+    loop {
+        let next = first + NODES.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(10_000 + next % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 impl Node {
     pub(crate) fn new(settings: &[(&str, &str)]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         Self {
             // Under the target directory: level `power` refuses a directory in memory.
             dir: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap(),
-            port,
+            port: unused_port(),
             settings: settings
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -298,32 +310,6 @@ impl Node {
             .count()
     }
 
-    /// Lets the server stand still, as if the machine were gone.
-    pub(crate) fn freeze(&self) {
-        self.signal(rustix::process::Signal::STOP);
-        self.until("every thread stands still", |node| {
-            let tasks = std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap();
-            tasks.flatten().all(|task| {
-                let status = std::fs::read_to_string(task.path().join("status"));
-                status.is_ok_and(|status| status.contains("State:\tT"))
-            })
-        });
-    }
-
-    /// Lets it go on.
-    pub(crate) fn thaw(&self) {
-        self.signal(rustix::process::Signal::CONT);
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(self.process.as_ref().unwrap());
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.as_ref().unwrap().id()
-    }
-
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -344,59 +330,6 @@ impl Node {
             .unwrap();
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8_lossy(&output.stderr).into_owned()
-    }
-
-    /// The ids of all clicks in the database. The server must be stopped.
-    pub(crate) fn counted_ids(&self) -> Vec<String> {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(async {
-            let terse = Terse::builder()
-                .database(self.database())
-                .spool_dir(self.dir.path().join("reader-spool"))
-                .public_url("http://localhost")
-                .open()
-                .await
-                .unwrap();
-            let report = terse.verify().await.unwrap();
-            assert!(report.is_consistent(), "{report:?}");
-            let accounts = terse.accounts();
-            let grant = accounts
-                .sign_in(EMAIL, &SecretString::from(PASSWORD), &Origin::default())
-                .await
-                .unwrap();
-            let workspace = accounts
-                .authenticate(grant.session, grant.user, None)
-                .await
-                .unwrap()
-                .workspace;
-            // Long before any test, and long after.
-            let query = AnalyticsQuery {
-                from: Some("2000-01-01T00:00:00Z".to_owned()),
-                to: Some("2999-01-01T00:00:00Z".to_owned()),
-                include: Some("bots,previews".to_owned()),
-                ..AnalyticsQuery::default()
-            };
-            let mut export = terse.analytics().export(&workspace, query).await.unwrap();
-            let mut ids = Vec::new();
-            while let Some(clicks) = export.next().await.unwrap() {
-                let clicks = clicks.iter();
-                ids.extend(clicks.map(|click| click.fact(Fact::UtmContent).to_owned()));
-            }
-            terse.close().await;
-            ids
-        })
-    }
-
-    /// The database that the server uses.
-    fn database(&self) -> DatabaseUrl {
-        let url = self
-            .settings
-            .iter()
-            .rfind(|(name, _)| name == "TERSE_DATABASE_URL");
-        match url {
-            Some((_, url)) => url.parse().unwrap(),
-            None => DatabaseUrl::Sqlite(self.data().join("terse.db")),
-        }
     }
 
     pub(crate) fn backup(&self) -> PathBuf {

@@ -12,13 +12,14 @@ mod common;
 mod database;
 mod files;
 mod full;
-#[expect(dead_code, reason = "each test binary uses its part")]
 #[path = "../common/load.rs"]
 mod load;
 mod no_growth;
 mod own_server;
 mod power;
+mod read_only;
 mod root;
+mod slow_disk;
 mod sync_error;
 mod threads;
 

@@ -16,6 +16,20 @@ pub(crate) fn wanted() -> bool {
     true
 }
 
+/// Whether system calls can be tampered with here. `scripts/test --all` installs what that takes.
+pub(crate) fn can_trace() -> bool {
+    let strace = Command::new("strace")
+        .args(["-f", "--seccomp-bpf", "-qq", "-e", "trace=fsync"])
+        .args(["-e", "signal=none", "true"])
+        .output();
+    let can = strace.is_ok_and(|output| output.status.success());
+    assert!(can || !slow(), "strace works, as root");
+    if !can {
+        println!("not run: needs strace");
+    }
+    can
+}
+
 /// Whether tests may take minutes.
 pub(crate) fn slow() -> bool {
     std::env::var_os("TERSE_TEST_ALL").is_some()
@@ -63,7 +77,34 @@ impl Mounted {
     fn mount_image(&self, image: &Path) {
         // The kernel's own commit every 5 s must not rescue what nobody synced.
         let (image, at) = (image.to_str().unwrap(), self.at.to_str().unwrap());
-        run("mount", &["-o", "loop,commit=300", image, at]);
+        let options = "loop,commit=300,errors=remount-ro";
+        run("mount", &["-o", options, image, at]);
+    }
+
+    /// The kernel finds an error in the file system, and takes no more writes: what it does instead
+    /// of a `remount,ro`, which it refuses while somebody has a file open for writing.
+    pub(crate) fn turn_read_only(&self) {
+        let output = Command::new("findmnt")
+            .args(["-n", "-o", "SOURCE"])
+            .arg(&self.at)
+            .output();
+        let device = String::from_utf8(output.unwrap().stdout).unwrap();
+        let device = Path::new(device.trim()).file_name().unwrap().to_owned();
+        let trigger = Path::new("/sys/fs/ext4").join(device);
+        std::fs::write(trigger.join("trigger_fs_error"), "a test").unwrap();
+    }
+
+    /// Somebody repairs it and makes it writable again. Nobody may have files open.
+    pub(crate) fn repair(&self, image: &Path) {
+        run("umount", &[self.at.to_str().unwrap()]);
+        // Whoever copied the machine's mounts meanwhile keeps the broken one alive.
+        let repaired = image.with_extension("repaired");
+        let (from, to) = (image.to_str().unwrap(), repaired.to_str().unwrap());
+        run("cp", &["--sparse=always", from, to]);
+        let output = Command::new("e2fsck").args(["-f", "-y", to]).output();
+        // 1 says that it repaired something.
+        assert!(matches!(output.unwrap().status.code(), Some(0 | 1)));
+        self.mount_image(&repaired);
     }
 
     /// Cuts the power: what is not on the disk now is gone.

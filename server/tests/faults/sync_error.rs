@@ -21,12 +21,8 @@ impl Failing {
     /// The `when`th syncs of each thread whose name begins like this.
     fn in_threads(node: &Node, name: &str, when: &str) -> Self {
         let mut failing = Self::none(node);
-        for task in std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap() {
-            let task = task.unwrap();
-            let named = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            if named.starts_with(name) {
-                failing.attach(task.file_name().to_str().unwrap(), &[], when);
-            }
+        for thread in node.threads(name) {
+            failing.attach(&thread.to_string(), &[], when);
         }
         assert!(!failing.strace.is_empty(), "no thread {name}");
         failing

@@ -10,6 +10,7 @@ mod jobs;
 mod outbox;
 mod post_office;
 mod registration;
+mod silent;
 mod smtp;
 
 use serde_json::Value;

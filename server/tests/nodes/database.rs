@@ -65,6 +65,21 @@ impl Database {
         run(&self.url(), question).trim().to_owned()
     }
 
+    /// Every column and index of its tables.
+    pub(crate) fn schema(&self) -> String {
+        let mut psql = psql(&self.url());
+        let output = psql.args([
+            "-c",
+            "SELECT table_name, column_name, data_type, is_nullable, column_default \
+             FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2",
+            "-c",
+            "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+        ]);
+        let output = output.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Puts `older` in the place of this database, while servers use it.
     pub(crate) fn replace_by(&self, older: &str) {
         let name = &self.name;

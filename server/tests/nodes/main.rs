@@ -12,6 +12,7 @@ mod database;
 #[expect(dead_code, reason = "each test binary uses its part")]
 #[path = "../common/load.rs"]
 mod load;
+mod migration;
 mod node_level;
 mod restored;
 mod ship;

@@ -8,16 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, until};
+use crate::common::Node;
 use crate::load::Load;
 use crate::scene::{LINK, Question, Scene, long, seconds};
-
-/// The most memory that a process ever had, in MiB.
-fn peak_memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.unwrap().trim().trim_end_matches(" kB");
-    kib.parse::<u64>().unwrap() / 1_024
-}
 
 #[test]
 fn a_burst_of_a_hundred_times_the_usual_is_answered_and_counted() {
@@ -46,12 +39,7 @@ fn a_burst_of_a_hundred_times_the_usual_is_answered_and_counted() {
     let drained = Instant::now();
     scene.wait_for_folds();
     let drained = drained.elapsed();
-    let memory = scene
-        .nodes
-        .iter()
-        .map(|node| peak_memory(node.pid()))
-        .max()
-        .unwrap();
+    let memory = scene.nodes.iter().map(Node::peak_memory).max().unwrap();
     assert!(memory < 256, "{memory} MiB");
     // Debug builds of much else run beside the short version.
     let patience = if long() { 250 } else { 1_000 };

@@ -15,6 +15,7 @@ mod killed;
 #[expect(dead_code, reason = "each test binary uses its part")]
 #[path = "../common/load.rs"]
 mod load;
+mod names;
 mod older;
 mod partition;
 mod proxy;

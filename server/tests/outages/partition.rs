@@ -79,7 +79,7 @@ impl Drop for Network {
 }
 
 /// Whether these run. Without `scripts/faults --all` they say so and pass.
-fn wanted(faults: &str) -> bool {
+pub(crate) fn wanted(faults: &str) -> bool {
     if !long() {
         println!("{faults} not run: needs scripts/faults --all, as root");
         return false;
