@@ -120,7 +120,7 @@ impl Positions {
             streams: streams
                 .values
                 .iter()
-                .map(|value| number(value))
+                .map(number)
                 .collect::<Result<_, _>>()?,
         })
     }

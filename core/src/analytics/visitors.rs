@@ -41,6 +41,14 @@ impl Visitors {
         }
     }
 
+    /// Makes room for so many more at once.
+    pub(crate) fn expect(&mut self, visitors: u64) {
+        if let Self::Exact(table) = self {
+            let more = usize::try_from(visitors).unwrap_or(usize::MAX).min(EXACT);
+            table.grow_to((table.len + more).min(EXACT) * 2);
+        }
+    }
+
     /// Adds the visitors of those rows whose mark is 1, not 0.
     pub(crate) fn insert_marked(&mut self, hashes: &[u64], marks: &[u8]) {
         let mut rows = hashes.iter().zip(marks);
@@ -125,10 +133,7 @@ fn raise(registers: &mut [u8; REGISTERS], hash: u64, mark: u8) {
 )]
 fn estimate(registers: &[u8; REGISTERS]) -> u64 {
     const SCALE: f64 = 0.5 / std::f64::consts::LN_2;
-    let mut counts = [0_u32; LONGEST + 1];
-    for value in registers {
-        counts[usize::from(*value)] += 1;
-    }
+    let counts = counts_of(registers);
     let all = REGISTERS as f64;
     let share = |value: usize| f64::from(counts[value]) / all;
     let mut z = all * tau(1.0 - share(LONGEST));
@@ -137,6 +142,18 @@ fn estimate(registers: &[u8; REGISTERS]) -> u64 {
     }
     z += all * sigma(share(0));
     (SCALE * all * all / z).round() as u64
+}
+
+/// How many registers have each value. Neighbours often have the same: counted in one table, each would
+/// wait for the one before.
+fn counts_of(registers: &[u8; REGISTERS]) -> [u32; LONGEST + 1] {
+    let mut tables = [[0_u32; LONGEST + 1]; 4];
+    for values in registers.chunks_exact(tables.len()) {
+        for (table, value) in tables.iter_mut().zip(values) {
+            table[usize::from(*value)] += 1;
+        }
+    }
+    std::array::from_fn(|value| tables.iter().map(|table| table[value]).sum())
 }
 
 /// Of registers that no hash has reached.
@@ -186,7 +203,7 @@ impl HashTable {
         // One of 2^64 hashes shares its place with another.
         let hash = hash.max(1);
         if self.len * 2 >= self.places.len() {
-            self.grow();
+            self.grow_to(self.places.len() * 2);
         }
         self.put(hash);
     }
@@ -205,8 +222,11 @@ impl HashTable {
         self.len += 1;
     }
 
-    fn grow(&mut self) {
-        let places = (self.places.len() * 2).max(8);
+    fn grow_to(&mut self, places: usize) {
+        let places = places.next_power_of_two().max(8);
+        if places <= self.places.len() {
+            return;
+        }
         let old = std::mem::replace(&mut self.places, vec![0; places]);
         self.len = 0;
         for hash in old.into_iter().filter(|hash| *hash != 0) {

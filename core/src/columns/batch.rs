@@ -1,6 +1,6 @@
 //! A batch of clicks in memory.
 
-use super::{Column, Damaged, TEXTS, Text};
+use super::{Column, Damaged, TEXTS, Text, Values};
 
 /// Clicks as columns, sorted by (link, time, stream, seq). Columns that nobody asked for are empty.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,7 @@ pub(crate) struct Run {
 /// A column of texts: a dictionary, and which of its values each row has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Coded {
-    pub(crate) values: Vec<Box<str>>,
+    pub(crate) values: Values,
     pub(crate) codes: Codes,
 }
 
@@ -101,15 +101,13 @@ impl Coded {
     /// A text that is known of no row.
     pub(crate) fn unknown() -> Self {
         Self {
-            values: vec!["".into()],
+            values: std::iter::once("").collect(),
             codes: Codes::Same,
         }
     }
 
     /// The text of one row.
     pub(crate) fn value(&self, row: usize) -> &str {
-        self.values
-            .get(self.codes.get(row))
-            .map_or("", |value| value)
+        self.values.get(self.codes.get(row)).unwrap_or("")
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Batch, Coded, Codes, Column, Damaged, KindCounts, Run, TEXTS, Text};
+use super::{Batch, Coded, Codes, Column, Damaged, KindCounts, Run, TEXTS, Text, Values};
 use crate::classify::{Facts, Kind, Reason};
 use crate::model::Fact;
 
@@ -31,7 +31,7 @@ pub(crate) struct BatchBuilder {
 
 #[derive(Debug, Default)]
 struct TextBuilder {
-    values: Vec<Box<str>>,
+    values: Values,
     known: HashMap<Box<str>, u32>,
     /// Rows after the last that has a text are not here yet.
     codes: Vec<u32>,
@@ -43,7 +43,7 @@ const NONE: u32 = 0;
 impl TextBuilder {
     fn code(&mut self, value: &str) -> u32 {
         if self.values.is_empty() {
-            self.values.push("".into());
+            self.values.push("");
         }
         if value.is_empty() {
             return NONE;
@@ -52,7 +52,7 @@ impl TextBuilder {
             return *code;
         }
         let code = u32::try_from(self.values.len()).unwrap_or(NONE);
-        self.values.push(value.into());
+        self.values.push(value);
         self.known.insert(value.into(), code);
         code
     }
@@ -82,11 +82,11 @@ impl TextBuilder {
             .collect();
         let mut kept: Vec<_> = new_codes
             .into_iter()
-            .zip(self.values)
+            .zip(self.values.iter())
             .filter(|(code, _)| *code != u32::MAX)
             .collect();
         kept.sort_unstable_by_key(|(code, _)| *code);
-        let values: Vec<_> = kept.into_iter().map(|(_, value)| value).collect();
+        let values: Values = kept.into_iter().map(|(_, value)| value).collect();
         Coded {
             codes: Codes::narrow(codes, values.len()),
             values,

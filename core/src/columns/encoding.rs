@@ -7,7 +7,9 @@
 use super::bytes::{
     Reader, open, pack, pack_numbers, push_number, seal, unpack, unpack_numbers, unzigzag, zigzag,
 };
-use super::{Batch, Coded, Codes, Column, Damaged, KindCounts, LinkCounts, Run, Text, ValueCounts};
+use super::{
+    Batch, Coded, Codes, Column, Damaged, KindCounts, LinkCounts, Run, Text, ValueCounts, Values,
+};
 use std::ops::Range;
 
 use super::check::kinds_of_batch;
@@ -96,7 +98,8 @@ pub(super) fn value_counts_of(batch: &Batch, text: Text) -> Result<ValueCounts, 
     for (row, kind) in kinds.iter().enumerate() {
         counts[text.codes.get(row)].0[usize::from(*kind)] += 1;
     }
-    Ok(text.values.iter().cloned().zip(counts).collect())
+    let values = text.values.iter().map(Into::into);
+    Ok(values.zip(counts).collect())
 }
 
 fn encode_link_counts(links: &LinkCounts) -> Vec<u8> {
@@ -247,8 +250,8 @@ pub(crate) fn decode_batch<'a>(
             Column::Link => batch.runs = read_runs(&decode_link_counts(counts)?, rows)?,
             Column::Visitor => batch.visitors = read_hashes(&open(data)?, rows)?,
             Column::Text(text) => {
-                let mut values = Vec::new();
-                each_value_count(counts, |value, _| values.push(value.into()))?;
+                let mut values = Values::default();
+                each_value_count(counts, |value, _| values.push(value))?;
                 batch.texts[text.index()] = Some(read_codes(values, &open(data)?, rows)?);
             }
             Column::At => batch.at = read_steps(&open(data)?, rows)?,
@@ -288,7 +291,7 @@ fn read_hashes(payload: &[u8], rows: usize) -> Result<Vec<u64>, Damaged> {
         .collect())
 }
 
-fn read_codes(values: Vec<Box<str>>, payload: &[u8], rows: usize) -> Result<Coded, Damaged> {
+fn read_codes(values: Values, payload: &[u8], rows: usize) -> Result<Coded, Damaged> {
     let wrong = Damaged("a column has another length");
     let codes = match bits(values.len()) {
         0 => Codes::Same,

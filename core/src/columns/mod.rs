@@ -13,6 +13,7 @@ mod encoding;
 mod parcel;
 #[cfg(test)]
 mod tests;
+mod values;
 
 pub(crate) use batch::{Batch, Coded, Codes, Run};
 pub(crate) use build::{BatchBuilder, Row, merge};
@@ -23,6 +24,7 @@ pub(crate) use encoding::{
 };
 
 pub(crate) use parcel::{Parcel, open_parcel};
+use values::Values;
 
 use crate::model::Fact;
 

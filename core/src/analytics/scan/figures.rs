@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 
+use foldhash::quality::RandomState;
+
 use crate::analytics::visitors::Visitors;
 use crate::columns::KindCounts;
 
@@ -65,8 +67,8 @@ pub(in crate::analytics) struct Figures {
     /// Clicks of every kind that the filters select.
     pub(in crate::analytics) kinds: KindCounts,
     cells: Vec<Cell>,
-    texts: HashMap<Box<str>, usize>,
-    numbers: HashMap<i64, usize>,
+    texts: HashMap<Box<str>, usize, RandomState>,
+    numbers: HashMap<i64, usize, RandomState>,
     room: Room,
     /// Whether a key was met that there was no room for.
     pub(in crate::analytics) is_full: bool,
@@ -107,8 +109,8 @@ impl Figures {
         Self {
             kinds: KindCounts::default(),
             cells: Vec::new(),
-            texts: HashMap::new(),
-            numbers: HashMap::new(),
+            texts: HashMap::default(),
+            numbers: HashMap::default(),
             room: Room::Cells { most, part },
             is_full: false,
             matched: Vec::new(),
@@ -223,8 +225,8 @@ impl Figures {
 
 /// Every key with the place of its cell.
 fn keys(
-    texts: HashMap<Box<str>, usize>,
-    numbers: HashMap<i64, usize>,
+    texts: HashMap<Box<str>, usize, RandomState>,
+    numbers: HashMap<i64, usize, RandomState>,
 ) -> impl Iterator<Item = (Key, usize)> {
     let texts = texts.into_iter();
     let numbers = numbers.into_iter();

@@ -153,6 +153,7 @@ impl Scan {
         }
     }
 
+    /// Step by step: what one has counted so far stays near the processor while all links add to it.
     fn count_steps(
         &self,
         batch: &Batch,
@@ -160,30 +161,22 @@ impl Scan {
         calendar: &Calendar,
         figures: &mut Figures,
     ) {
-        // The rows of a link are in the order of time, and the next link begins anew: steps come and go.
-        let mut cells: Vec<Option<Option<usize>>> = vec![None; calendar.len().max(1)];
-        for range in &selected.ranges {
-            let mut rest = range.clone();
-            while let Some(at) = batch.at.get(rest.start).filter(|_| !rest.is_empty()) {
-                let step = calendar.step_at(*at);
-                let moments = calendar.moments_of(step);
-                let mut in_step = batch.at[rest.clone()].iter();
-                let end = in_step.position(|at| !moments.contains(at));
-                let rows = rest.start..end.map_or(rest.end, |end| rest.start + end);
-                rest.start = rows.end;
-                let marks = &selected.marks[rows.clone()];
-                let clicks = sum(marks);
-                if clicks == 0 {
-                    continue;
-                }
-                let key = Key::Number(step.cast_signed() as i64);
-                let Some(cell) = *cells[step].get_or_insert_with(|| figures.cell(key)) else {
-                    continue;
-                };
-                let cell = figures.cell_mut(cell);
-                cell.clicks += clicks;
-                if self.visitors {
-                    cell.visitors.insert_marked(&batch.visitors[rows], marks);
+        let mut runs = runs_of_steps(batch, selected, calendar);
+        runs.sort_unstable_by_key(|run| run.step);
+        for runs in runs.chunk_by(|one, next| one.step == next.step) {
+            let key = Key::Number(runs[0].step.cast_signed() as i64);
+            let Some(cell) = figures.cell(key) else {
+                continue;
+            };
+            let cell = figures.cell_mut(cell);
+            let clicks: u64 = runs.iter().map(|run| run.clicks).sum();
+            cell.clicks += clicks;
+            if self.visitors {
+                cell.visitors.expect(clicks);
+                for Run { rows, .. } in runs {
+                    let marks = &selected.marks[rows.clone()];
+                    cell.visitors
+                        .insert_marked(&batch.visitors[rows.clone()], marks);
                 }
             }
         }
@@ -215,6 +208,35 @@ impl Scan {
     }
 }
 
+/// Neighbouring rows of one step.
+struct Run {
+    step: usize,
+    rows: Range<usize>,
+    /// How many of the rows count.
+    clicks: u64,
+}
+
+/// The rows of a link are in the order of time, and the next link begins anew: steps come and go.
+fn runs_of_steps(batch: &Batch, selected: &Selected, calendar: &Calendar) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for range in &selected.ranges {
+        let mut rest = range.clone();
+        while let Some(at) = batch.at.get(rest.start).filter(|_| !rest.is_empty()) {
+            let step = calendar.step_at(*at);
+            let moments = calendar.moments_of(step);
+            let mut in_step = batch.at[rest.clone()].iter();
+            let end = in_step.position(|at| !moments.contains(at));
+            let rows = rest.start..end.map_or(rest.end, |end| rest.start + end);
+            rest.start = rows.end;
+            let clicks = sum(&selected.marks[rows.clone()]);
+            if clicks > 0 {
+                runs.push(Run { step, rows, clicks });
+            }
+        }
+    }
+    runs
+}
+
 /// Of all selected rows.
 fn add_visitors(batch: &Batch, selected: &Selected, cell: &mut Cell) {
     for range in &selected.ranges {
@@ -242,7 +264,7 @@ fn count_values(selected: &Selected, text: &Coded, dimension: Dimension, figures
             }
         }
     }
-    for (clicks, value) in clicks.into_iter().zip(&text.values) {
+    for (clicks, value) in clicks.into_iter().zip(text.values.iter()) {
         if clicks > 0
             && let Some(cell) = figures.cell_of(shown(dimension, value))
         {
