@@ -94,7 +94,10 @@ pub fn threads(pid: u32) -> Result<Names> {
     let said = String::from_utf8_lossy(&output.stdout);
     let mut names = Names::new();
     for (thread, kernel_thread) in said.lines().filter_map(parse_thread) {
-        let comm = fs::read_to_string(format!("/proc/{pid}/task/{kernel_thread}/comm"))?;
+        let Ok(comm) = fs::read_to_string(format!("/proc/{pid}/task/{kernel_thread}/comm")) else {
+            // It has ended since.
+            continue;
+        };
         // The first one has the name of the program: valgrind's own.
         let name = if kernel_thread == pid { "main" } else { &comm };
         let kind = name

@@ -78,13 +78,31 @@ impl<'a> Setup<'a> {
 
     /// Fills the spools, and times how they become empty.
     fn measure(&mut self, runtime: &Runtime, clicks: usize, seed: u64) -> Result<()> {
-        let Cores { server, load } = Cores::divided()?;
-        // Visitors on every core: what yields to them hardly folds meanwhile, and waits for what is timed.
-        let cores = [server, load].concat();
         let nodes: Vec<&Terse> = self.visited.iter().map(|(node, _)| *node).collect();
         let folded =
             |nodes: &[&Terse]| -> u64 { nodes.iter().map(|node| node.status().folded).sum() };
         let before = folded(&nodes);
+        self.fill(runtime, clicks, seed)?;
+        let (waiting, took) = drain(&nodes)?;
+        let (counted, answered) = (folded(&nodes) - before, (clicks * nodes.len()) as u64);
+        ensure!(counted == answered, "{counted} of {answered} were folded");
+        let rate = float(waiting) / took.as_secs_f64();
+        println!(
+            "    {:<30} {:>9} of {:>9} were waiting; folded at {:>7}/s",
+            self.name,
+            grouped(float(waiting)),
+            grouped(float(answered)),
+            grouped(rate)
+        );
+        self.rates.push(rate);
+        wait_until_sealed(&nodes)
+    }
+
+    /// Visits every node at once.
+    fn fill(&self, runtime: &Runtime, clicks: usize, seed: u64) -> Result<()> {
+        let Cores { server, load } = Cores::divided()?;
+        // Visitors on every core: what yields to them hardly folds meanwhile, and waits for what is timed.
+        let cores = [server, load].concat();
         thread::scope(|scope| {
             let visits: Vec<_> = (seed..)
                 .zip(&self.visited)
@@ -98,12 +116,7 @@ impl<'a> Setup<'a> {
                     .join()
                     .map_err(|_| anyhow::anyhow!("a node's visitors panicked"))?
             })
-        })?;
-        let (waiting, took) = drain(&nodes)?;
-        let (counted, answered) = (folded(&nodes) - before, (clicks * nodes.len()) as u64);
-        ensure!(counted == answered, "{counted} of {answered} were folded");
-        self.rates.push(float(waiting) / took.as_secs_f64());
-        wait_until_sealed(&nodes)
+        })
     }
 }
 
