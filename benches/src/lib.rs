@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod http;
 pub mod load;
 pub mod machine;
+pub mod postgres;
 pub mod server;
 pub mod settings;
 pub mod stats;

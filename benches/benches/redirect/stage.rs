@@ -58,7 +58,7 @@ impl Stage {
         let options = Options {
             durability,
             cores: self.cores.server.clone(),
-            instrument: Vec::new(),
+            ..Options::default()
         };
         TerseServer::start(&self.program, options)
     }
