@@ -11,7 +11,8 @@ use crate::analytics::RecordedClick;
 use crate::classify::{Facts, Kind, Reason};
 use crate::model::{Fact, Timestamp, WorkspaceId};
 use crate::store::clicks::NewClicks;
-pub(crate) use folded::{FoldedClicks, StreamEnd};
+pub(crate) use folded::FoldedClicks;
+use folded::StreamEnd;
 
 /// Folds that a listener may fall behind before it has to read the database.
 const BEHIND: usize = 256;
@@ -21,7 +22,7 @@ const BEHIND: usize = 256;
 pub(crate) enum News {
     /// These were folded.
     Folded(Arc<FoldedClicks>),
-    /// Something was written straight into the database.
+    /// Something is in the database that was not told.
     Written,
     /// Other nodes counted clicks, of whatever workspaces, out of these streams.
     Elsewhere(Arc<[i64]>),
@@ -117,6 +118,13 @@ impl LiveHub {
         }
     }
 
+    /// Tells that clicks may have been counted that were not told.
+    pub(crate) fn missed(&self) {
+        for sender in self.news().values() {
+            let _ = sender.send(News::Written);
+        }
+    }
+
     /// Tells that a click was written straight into the database.
     pub(crate) fn written(&self, workspace: WorkspaceId, stream: i64) {
         if self.has_listeners() {
@@ -167,6 +175,11 @@ impl Heard {
         streams.iter().map(of_stream).min().unwrap_or(self.since)
     }
 
+    /// Whether something of this stream was heard.
+    fn knows(&self, stream: i64) -> bool {
+        self.streams.contains_key(&stream)
+    }
+
     /// Whether a click was not told yet.
     pub(crate) fn is_news(&self, (at, stream, seq): (Timestamp, i64, i64)) -> bool {
         match self.streams.get(&stream) {
@@ -190,7 +203,7 @@ impl Heard {
     }
 
     /// Notes that everything was told up to here, as far as it was to be told.
-    pub(crate) fn pass(&mut self, end: StreamEnd) {
+    fn pass(&mut self, end: StreamEnd) {
         self.hear((end.latest, end.stream, end.seq));
         // The last click of them may have been told, and an earlier one have happened later.
         if let Some((seq, latest)) = self.streams.get_mut(&end.stream)

@@ -156,16 +156,13 @@ impl Live {
     /// Costs what there is to tell: a hundred listeners of one busy workspace would otherwise keep every
     /// core from redirecting while each looks at each click.
     fn take(&mut self, folded: &FoldedClicks) {
-        let links = self.scan.links.clone();
-        for click in folded.of_links(links.as_deref()) {
-            if self.scan.takes(click) && self.heard.hear(place(click.position)) {
-                self.ready
-                    .push_back((Arc::clone(click), self.heard.to_id()));
-            }
-        }
-        for end in folded.ends() {
-            self.heard.pass(*end);
-        }
+        let (scan, ready) = (&self.scan, &mut self.ready);
+        folded.tell(
+            &mut self.heard,
+            scan.links.as_deref(),
+            |click| scan.takes(click),
+            |click, heard| ready.push_back((Arc::clone(click), heard.to_id())),
+        );
         self.heard.forget_before(self.analytics.clock.now());
     }
 

@@ -74,7 +74,7 @@ impl Delivery {
         self.cursors().filter(|(_, _, gap)| gap.is_some()).count() as u64
     }
 
-    /// Delivers one batch, with `patience` for each of its transactions. Returns what came of it, and
+    /// Delivers one batch, with `patience` for whatever it asks of the database. Returns what came of it, and
     /// whether more may wait.
     pub(super) async fn step(
         &mut self,
@@ -84,11 +84,11 @@ impl Delivery {
         if self.cursors_read.elapsed() >= RECHECK_CURSORS_EVERY {
             self.forget_cursors();
         }
-        within(patience, self.learn_cursors()).await?;
+        self.learn_cursors(patience).await?;
         let full = self.reader.fill(&self.spool, &mut self.streams, clock);
         let now = clock.now();
         // Behind a gap that was accepted just now, there is more to read.
-        let full = within(patience, self.handle_gaps(now)).await? || full;
+        let full = self.handle_gaps(now, patience).await? || full;
         if self.reader.parts().is_empty() {
             return Ok((Step::Nothing, full));
         }
@@ -119,7 +119,7 @@ impl Delivery {
     }
 
     /// Reads the cursors of streams that are new here.
-    async fn learn_cursors(&mut self) -> Result<(), StoreError> {
+    async fn learn_cursors(&mut self, patience: Duration) -> Result<(), StoreError> {
         let views = self.spool.streams();
         self.streams
             .retain(|id, _| views.iter().any(|view| view.id == *id));
@@ -127,7 +127,8 @@ impl Delivery {
             if self.streams.contains_key(&view.id) {
                 continue;
             }
-            let stored = self.store.stream_cursor(view.id.as_bytes()).await?;
+            let stored = self.store.stream_cursor(view.id.as_bytes());
+            let stored = within(patience, stored).await?;
             let cursor = stored.map_or(0, |cursor| u64::try_from(cursor.seq).unwrap_or(0));
             let limit = stored
                 .and_then(|cursor| cursor.limit_seq)
@@ -143,7 +144,11 @@ impl Delivery {
 
     /// Notes gaps that were met, and goes on after those that a person accepted. Returns whether one is
     /// accepted that was not before.
-    async fn handle_gaps(&mut self, now: Timestamp) -> Result<bool, StoreError> {
+    async fn handle_gaps(
+        &mut self,
+        now: Timestamp,
+        patience: Duration,
+    ) -> Result<bool, StoreError> {
         let mut goes_on = false;
         for (id, state) in &mut self.streams {
             let Some(gap) = state.waits_at() else {
@@ -152,15 +157,15 @@ impl Delivery {
             let after = i64::try_from(gap.after).unwrap_or(i64::MAX);
             let next = gap.next.map(|next| i64::try_from(next).unwrap_or(i64::MAX));
             if !state.gap_noted {
-                self.store
-                    .record_gap(id.as_bytes(), after, next, now)
-                    .await?;
+                let noted = self.store.record_gap(id.as_bytes(), after, next, now);
+                within(patience, noted).await?;
                 state.gap_noted = true;
                 tracing::error!(stream = %id, after = gap.after, next = ?gap.next,
                     "records are missing from a spool stream; it waits for `terse-server spool accept-gap`");
             }
             // An accepted gap lets reading go on; a stream that has nothing after it is done.
-            if self.store.gap_is_accepted(id.as_bytes(), after).await? {
+            let accepted = self.store.gap_is_accepted(id.as_bytes(), after);
+            if within(patience, accepted).await? {
                 goes_on = true;
                 state.gap_accepted = true;
                 self.spool.accept_gap(*id, gap.after.into());

@@ -5,6 +5,7 @@
 
 mod batch;
 mod delivery;
+mod outage;
 mod pace;
 mod ship;
 #[cfg(test)]
@@ -17,7 +18,6 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::capture::Capture;
-use crate::complaint::Complaint;
 use crate::live::LiveHub;
 use crate::model::Clock;
 use crate::sealer::{MergeBell, Sealer, Sealing, Tails};
@@ -25,6 +25,7 @@ use crate::spool::{Durability, Spool};
 use crate::store::{DatabaseUrl, PoolPurpose, Store, StoreError, within};
 use crate::visitor_salts::VisitorSalts;
 use delivery::{Delivery, Step};
+use outage::Outage;
 use pace::Pace;
 pub(crate) use pace::give_way;
 pub(crate) use ship::ship;
@@ -36,6 +37,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(2);
 /// A database that is slow, not gone, is given longer each time that it took too long.
 const LONGEST_PATIENCE: Duration = Duration::from_mins(1);
+const SEAL_PATIENCE: Duration = Duration::from_secs(12);
 const STARVED_AFTER: Duration = Duration::from_secs(3);
 /// A connection that is silent is not waited for.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
@@ -95,9 +97,15 @@ impl FolderHandle {
         let stop = CancellationToken::new();
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
+        let outage = Outage::new(
+            parts.spool.clone(),
+            Arc::clone(&parts.capture),
+            Arc::clone(&progress),
+        );
         let folder = Arc::new(Thread {
             parts,
             progress: Arc::clone(&progress),
+            outage: Arc::new(outage),
             stop: stop.clone(),
         });
         std::thread::Builder::new()
@@ -135,6 +143,7 @@ impl FolderHandle {
 struct Thread {
     parts: FolderParts,
     progress: Arc<FoldProgress>,
+    outage: Arc<Outage>,
     stop: CancellationToken,
 }
 
@@ -142,15 +151,16 @@ impl Thread {
     /// Folds until it is told to stop, each pace on a thread of its own.
     fn fold_at_changing_pace(&self) {
         let mut pace = Pace::Yielding;
+        let mut patience = self.parts.database.fold_patience();
         while !self.stop.is_cancelled() {
             let next = std::thread::scope(|scope| {
                 std::thread::Builder::new()
                     .name("terse-fold".to_owned())
-                    .spawn_scoped(scope, || self.fold_at(pace))
+                    .spawn_scoped(scope, || self.fold_at(pace, patience))
                     .map(std::thread::ScopedJoinHandle::join)
             });
             match next {
-                Ok(Ok(Ok(next))) => pace = next,
+                Ok(Ok(Ok(next))) => (pace, patience) = next,
                 Ok(Ok(Err(error))) | Err(error) => {
                     tracing::error!(%error, "the folder cannot run");
                     return;
@@ -160,17 +170,18 @@ impl Thread {
         }
     }
 
-    /// Folds at one pace. Returns the pace to go on at.
-    fn fold_at(&self, pace: Pace) -> std::io::Result<Pace> {
+    /// Folds at one pace. Returns the pace to go on at, and how long a transaction may take there.
+    fn fold_at(&self, pace: Pace, patience: Duration) -> std::io::Result<(Pace, Duration)> {
         pace.apply();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         Ok(runtime.block_on(async {
-            let Some(store) = connect(&self.parts.database, &self.stop).await else {
-                return pace;
+            let Some(store) = self.stop.run_until_cancelled(self.connect()).await else {
+                return (pace, patience);
             };
-            let next = Box::pin(Folder::new(self, store.clone(), pace).run()).await;
+            let folder = Folder::new(self, store.clone(), pace, patience);
+            let next = Box::pin(folder.run()).await;
             if self.stop.is_cancelled() {
                 // A connection that is left open leaves its log beside the database.
                 store.close().await;
@@ -180,22 +191,14 @@ impl Thread {
             next
         }))
     }
-}
 
-async fn connect(database: &DatabaseUrl, stop: &CancellationToken) -> Option<Store> {
-    loop {
-        match Store::connect(database, PoolPurpose::Folding).await {
-            Ok(store) => return Some(store),
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the folder waits for the database"
-                );
+    async fn connect(&self) -> Store {
+        loop {
+            match Store::connect(&self.parts.database, PoolPurpose::Folding).await {
+                Ok(store) => return store,
+                Err(error) => self.outage.goes_on(&error),
             }
-        }
-        tokio::select! {
-            () = stop.cancelled() => return None,
-            () = tokio::time::sleep(RETRY_LAST) => {}
+            tokio::time::sleep(RETRY_LAST).await;
         }
     }
 }
@@ -212,21 +215,26 @@ struct Folder {
     progress: Arc<FoldProgress>,
     stop: CancellationToken,
     retry: Duration,
-    /// How long a transaction may take.
+    /// How long a transaction may take now, and as long as all is well.
     patience: Duration,
+    usual_patience: Duration,
     /// The last attempt failed for want of time, most likely its own: it is repeated at normal priority.
     starved: bool,
-    complaint: Complaint,
+    /// A batch may be in the database that nobody was told of.
+    untold: bool,
+    outage: Arc<Outage>,
     chores_done: Option<Instant>,
 }
 
 impl Folder {
-    fn new(thread: &Thread, store: Store, pace: Pace) -> Self {
+    fn new(thread: &Thread, store: Store, pace: Pace, patience: Duration) -> Self {
         let parts = &thread.parts;
         Self {
             pace,
             starved: pace == Pace::Pressing,
-            patience: store.fold_patience(),
+            patience,
+            usual_patience: parts.database.fold_patience(),
+            untold: true,
             delivery: Delivery::new(parts.spool.clone(), store, pace.max_records()),
             capture: Arc::clone(&parts.capture),
             salts: Arc::clone(&parts.salts),
@@ -237,25 +245,25 @@ impl Folder {
             progress: Arc::clone(&thread.progress),
             stop: thread.stop.clone(),
             retry: RETRY_FIRST,
-            complaint: Complaint::default(),
+            outage: Arc::clone(&thread.outage),
             chores_done: None,
         }
     }
 
-    /// Folds until it is told to stop, or to go on at another pace.
-    async fn run(mut self) -> Pace {
+    /// Folds until it is told to stop, or to go on at another pace, and with how much patience.
+    async fn run(mut self) -> (Pace, Duration) {
         while !self.stop.is_cancelled() {
             let next = self.next_pace();
             if next != self.pace {
-                return next;
+                return (next, self.patience);
             }
             let begun = Instant::now();
             let pause = match Box::pin(self.fold_and_seal()).await {
                 Ok(more) => {
                     self.retry = RETRY_FIRST;
-                    self.patience = self.delivery.store.fold_patience();
+                    self.patience = (self.patience / 2).max(self.usual_patience);
                     self.starved = false;
-                    self.capture.database_is_away(false);
+                    self.outage.is_over();
                     self.chores().await;
                     (!more).then(|| self.gather())
                 }
@@ -266,7 +274,7 @@ impl Folder {
             }
         }
         let _ = tokio::time::timeout(LAST_FOLD_PATIENCE, self.fold_the_rest()).await;
-        self.pace
+        (self.pace, self.patience)
     }
 
     /// How long clicks gather. Those that wait for their own transaction gather while the one before runs.
@@ -304,20 +312,10 @@ impl Folder {
     }
 
     fn after_failure(&mut self, error: &StoreError, after: Duration) -> Duration {
-        self.progress.failures.fetch_add(1, Ordering::Relaxed);
-        self.capture.database_is_away(true);
-        if self.complaint.is_due() {
-            tracing::warn!(
-                error = error as &dyn std::error::Error,
-                pending = self.delivery.spool.status().pending,
-                "clicks wait in the spool: the database does not take them"
-            );
-        }
-        if error.is_disk_full() {
-            self.delivery.spool.make_room();
-        }
+        self.outage.goes_on(error);
         // The transaction may have been committed although its answer was lost.
         self.delivery.forget_cursors();
+        self.untold = true;
         let pause = self.retry;
         self.retry = (self.retry * 2).min(RETRY_LAST);
         self.starved |= after >= STARVED_AFTER;
@@ -337,7 +335,8 @@ impl Folder {
         let begun = Instant::now();
         let store = &self.delivery.store;
         let seal = self.sealer.step(store, self.clock.now());
-        let sealed = within(self.patience, Box::pin(seal)).await?;
+        let patience = self.patience.max(SEAL_PATIENCE);
+        let sealed = within(patience, Box::pin(seal)).await?;
         if sealed && !full {
             // SQLite has one write lock, and whoever waits for it looks now and then only.
             let pause = begun.elapsed().min(LONGEST_PAUSE);
@@ -357,6 +356,9 @@ impl Folder {
             .stopped_streams
             .store(stopped, Ordering::Relaxed);
         let (step, more) = step?;
+        if std::mem::take(&mut self.untold) {
+            self.hub.missed();
+        }
         match step {
             Step::Nothing => {}
             Step::Applied(numbers) => {
@@ -365,6 +367,7 @@ impl Folder {
                 self.applied();
             }
             Step::Repeated => {
+                self.hub.missed();
                 self.progress.repeated.fetch_add(1, Ordering::Relaxed);
             }
         }

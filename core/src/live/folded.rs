@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::analytics::RecordedClick;
+use crate::live::Heard;
 use crate::model::Timestamp;
 
 /// Clicks of one workspace and one fold, in the order of their streams.
@@ -16,12 +17,12 @@ pub(crate) struct FoldedClicks {
 
 /// How far a fold went in one stream.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct StreamEnd {
-    pub(crate) stream: i64,
+pub(super) struct StreamEnd {
+    pub(super) stream: i64,
     /// The number of the last click.
-    pub(crate) seq: i64,
+    pub(super) seq: i64,
     /// The time of the latest.
-    pub(crate) latest: Timestamp,
+    pub(super) latest: Timestamp,
 }
 
 impl FoldedClicks {
@@ -51,14 +52,35 @@ impl FoldedClicks {
         }
     }
 
-    /// How far it went in each stream.
-    pub(crate) fn ends(&self) -> &[StreamEnd] {
-        &self.ends
+    /// Hands over the clicks that are news to a listener and that `takes` takes, each with what the
+    /// listener has heard then. `links` (sorted) are all that may be taken, if only some are.
+    pub(crate) fn tell(
+        &self,
+        heard: &mut Heard,
+        links: Option<&[i64]>,
+        takes: impl Fn(&RecordedClick) -> bool,
+        mut tell: impl FnMut(&Arc<RecordedClick>, &Heard),
+    ) {
+        // Of a stream that is new to the listener, any click may be the first that is news.
+        let all_known = self.ends.iter().all(|end| heard.knows(end.stream));
+        let links = links.filter(|_| all_known);
+        for click in self.of_links(links) {
+            let position = click.position;
+            let place = (position.at, position.stream, position.seq);
+            let taken = takes(click);
+            let is_news = (taken || !all_known) && heard.hear(place);
+            if is_news && taken {
+                tell(click, heard);
+            }
+        }
+        for end in &self.ends {
+            heard.pass(*end);
+        }
     }
 
     /// The clicks of these links (sorted; every link for `None`), in their order. Costs what is found,
     /// and a search for each link.
-    pub(crate) fn of_links<'a>(
+    fn of_links<'a>(
         &'a self,
         links: Option<&'a [i64]>,
     ) -> Box<dyn Iterator<Item = &'a Arc<RecordedClick>> + Send + 'a> {
@@ -96,7 +118,6 @@ mod tests {
 
     use super::*;
     use crate::classify::{Kind, Reason};
-    use crate::live::Heard;
     use crate::model::LinkId;
 
     fn click(link: i64, at: i64, stream: i64, seq: i64) -> Arc<RecordedClick> {
@@ -117,6 +138,7 @@ mod tests {
             clicks in prop::collection::vec((0..3_i64, 0..6_i64, 0..50_i64), 1..60),
             links in prop::option::of(prop::collection::btree_set(0..8_i64, 0..8)),
             cut in any::<prop::sample::Index>(),
+            since in 0..50_i64,
         ) {
             let links: Option<Vec<i64>> = links.map(|links| links.into_iter().collect());
             let mut seqs = std::collections::BTreeMap::new();
@@ -128,20 +150,17 @@ mod tests {
             // A fold takes one stream after the other.
             clicks.sort_by_key(|click| click.position.stream);
             let folds = [clicks.split_off(cut.index(clicks.len())), clicks];
-            let since = Timestamp::from_millis(0);
+            let since = Timestamp::from_millis(since);
             let (mut each, mut some) = (Heard::since(since), Heard::since(since));
             for fold in folds.into_iter().rev() {
-                let wanted = |click: &&Arc<RecordedClick>| {
+                let wanted = |click: &RecordedClick| {
                     links.as_ref().is_none_or(|links| links.contains(&click.link.number()))
                 };
                 let looked: Vec<_> = fold.iter().filter(|click| each.hear(place(click)))
-                    .filter(wanted).map(|click| place(click)).collect();
+                    .filter(|click| wanted(click)).map(|click| place(click)).collect();
+                let mut told = Vec::new();
                 let folded = FoldedClicks::new(fold);
-                let told: Vec<_> = folded.of_links(links.as_deref())
-                    .filter(|click| some.hear(place(click))).map(|click| place(click)).collect();
-                for end in folded.ends() {
-                    some.pass(*end);
-                }
+                folded.tell(&mut some, links.as_deref(), wanted, |click, _| told.push(place(click)));
                 prop_assert_eq!(told, looked);
                 prop_assert_eq!(&some, &each);
             }

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use crate::classify::Kind;
 use crate::columns::{Column, KindCounts, LinkCounts, decode_link_counts, encode};
 use crate::model::Timestamp;
+use crate::sealer::merger::step;
 use crate::sealer::{Tails, read_chunk};
 use crate::store::chunks::ChunkHead;
 use crate::store::erasure::{ErasableClicks, Erasure};
@@ -55,10 +56,10 @@ pub(super) async fn erase(
 ) -> Result<(), StoreError> {
     let mut known = Known::default();
     for _ in 0..PASSES {
-        let found = store.erasable_clicks(&erasure).await?;
+        let found = step(store.erasable_clicks(&erasure)).await?;
         let chunks = chunks_with(store, &erasure, &found, &mut known).await?;
         for parcel in &found.parcels {
-            let erased = store.erase_in_parcel(&erasure, *parcel).await?;
+            let erased = step(store.erase_in_parcel(&erasure, *parcel)).await?;
             tails.taken(erasure.workspace, erased);
         }
         for chunk in &chunks {
@@ -69,14 +70,11 @@ pub(super) async fn erase(
                 let left = known
                     .last_counted
                     .map(|at| Timestamp::from_millis(at).min(seen));
-                store.settle_last_click(erasure.link, seen, left).await?;
+                step(store.settle_last_click(erasure.link, seen, left)).await?;
             }
             // Replaced chunks may hold them still.
-            while store
-                .purge_replaced_of(erasure.workspace, PURGE_AT_ONCE)
-                .await?
-                > 0
-            {}
+            let purge = || store.purge_replaced_of(erasure.workspace, PURGE_AT_ONCE);
+            while step(purge()).await? > 0 {}
             return Ok(());
         }
     }
@@ -96,14 +94,13 @@ async fn chunks_with(
     for some in unknown.chunks(COUNTS_PER_READ) {
         let ids: Vec<i64> = some.iter().map(|chunk| chunk.id).collect();
         let mut counted = Vec::new();
-        store
-            .chunk_columns(&ids, &[Column::Link], false, |id, columns| {
-                for links in columns {
-                    counted.push((id, decode_link_counts(&links.counts)?));
-                }
-                Ok(())
-            })
-            .await?;
+        let count = store.chunk_columns(&ids, &[Column::Link], false, |id, columns| {
+            for links in columns {
+                counted.push((id, decode_link_counts(&links.counts)?));
+            }
+            Ok(())
+        });
+        step(count).await?;
         for chunk in some {
             let links = counted.iter().find(|(id, _)| *id == chunk.id);
             let links = links.map(|(_, links)| links);
@@ -122,7 +119,7 @@ async fn erase_in_chunk(
     known: &mut Known,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let Some(batch) = read_chunk(store, chunk).await? else {
+    let Some(batch) = step(read_chunk(store, chunk)).await? else {
         return Ok(());
     };
     let (rest, removed) = batch.without(|link, at| erasure.takes(link, at))?;
@@ -134,7 +131,5 @@ async fn erase_in_chunk(
         0 => None,
         _ => Some(encode(&rest)?),
     };
-    store
-        .swap_chunk(erasure, chunk, rest.as_ref(), removed, now)
-        .await
+    step(store.swap_chunk(erasure, chunk, rest.as_ref(), removed, now)).await
 }

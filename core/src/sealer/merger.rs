@@ -28,11 +28,16 @@ const LOOK_EVERY: Duration = Duration::from_mins(10);
 const KEEP_RETENTION_EVERY: Duration = Duration::from_hours(1);
 const BREATH: Duration = Duration::from_millis(5);
 const RETRY: Duration = Duration::from_secs(2);
-// A network that went silent is not waited for without end. PostgreSQL itself gives a statement up after
-// 30 s; the others are many statements, each of which keeps what it did.
-const STATEMENT_PATIENCE: Duration = Duration::from_secs(40);
-const DAY_PATIENCE: Duration = Duration::from_mins(10);
-const ERRAND_PATIENCE: Duration = Duration::from_hours(1);
+/// PostgreSQL gives a statement up after 30 s: a network that says nothing for longer went silent. Encoding,
+/// on a thread that gets no processor, may take as long.
+const STEP_PATIENCE: Duration = Duration::from_mins(2);
+
+/// Does one step of the work in the background, which a silent network must not end for ever.
+pub(super) fn step<T>(
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> impl Future<Output = Result<T, StoreError>> {
+    within(STEP_PATIENCE, Box::pin(work))
+}
 
 /// Tells the merger which days have new chunks.
 #[derive(Clone, Debug, Default)]
@@ -150,7 +155,7 @@ impl Merger {
     /// Merges whatever is worth it, until something fails.
     async fn work(&mut self, store: &Store) -> Result<Infallible, StoreError> {
         loop {
-            let days = within(STATEMENT_PATIENCE, store.days_of_many_chunks());
+            let days = step(store.days_of_many_chunks());
             for (workspace, day, _) in days.await? {
                 self.parts.bell.ring(workspace, day);
             }
@@ -174,8 +179,7 @@ impl Merger {
                 self.run_errand(store, errand).await;
             }
             let (plan, now) = (&self.parts.plan, self.parts.clock.now());
-            let merged = Box::pin(merge_day(store, plan, workspace, day, now));
-            match within(DAY_PATIENCE, merged).await {
+            match Box::pin(merge_day(store, plan, workspace, day, now)).await {
                 Err(StoreError::Unreadable(cause)) => {
                     // Other days must be merged; `verify` names the damage.
                     tracing::error!(%workspace, day, cause, "the chunks of a day cannot be merged");
@@ -192,8 +196,7 @@ impl Merger {
         }
         let before = self.parts.clock.now().minus(KEEP_REPLACED);
         loop {
-            let purged = store.purge_replaced(before, PURGE_AT_ONCE);
-            if within(STATEMENT_PATIENCE, purged).await? == 0 {
+            if step(store.purge_replaced(before, PURGE_AT_ONCE)).await? == 0 {
                 return Ok(());
             }
         }
@@ -210,8 +213,7 @@ impl Merger {
 
     async fn keep_retention(&self, store: &Store) -> Result<RetentionReport, StoreError> {
         let now = self.parts.clock.now();
-        let kept = keep_retention(store, &self.parts.plan, &self.parts.tails, now);
-        let report = within(ERRAND_PATIENCE, Box::pin(kept)).await?;
+        let report = keep_retention(store, &self.parts.plan, &self.parts.tails, now).await?;
         if report != RetentionReport::default() {
             tracing::info!(
                 sealed_clicks = report.sealed_clicks,
@@ -237,7 +239,7 @@ impl Merger {
             }
             Errand::Erase(erasure, answer) => {
                 let erased = erase(store, &self.parts.tails, erasure, self.parts.clock.now());
-                drop(answer.send(within(ERRAND_PATIENCE, Box::pin(erased)).await));
+                drop(answer.send(erased.await));
             }
         }
     }
@@ -254,14 +256,14 @@ pub(crate) async fn merge_day(
     let mut merged_chunks = 0;
     let is_over = day < now.as_millis().div_euclid(DAY_MILLIS);
     loop {
-        let chunks = store.chunks_of_day(workspace, day).await?;
+        let chunks = step(store.chunks_of_day(workspace, day)).await?;
         let Some(together) = plan.merge_of_day(&chunks, is_over) else {
             return Ok(merged_chunks);
         };
         let mut batches = Vec::with_capacity(together.len());
         for chunk in chunks.iter().filter(|chunk| together.contains(&chunk.id)) {
-            let batch = read_chunk(store, chunk).await?;
-            if batch.is_none() && store.is_chunk_in_place(chunk.id).await? {
+            let batch = step(read_chunk(store, chunk)).await?;
+            if batch.is_none() && step(store.is_chunk_in_place(chunk.id)).await? {
                 return Err(StoreError::Unreadable("a chunk has no columns"));
             }
             batches.extend(batch);
@@ -273,7 +275,7 @@ pub(crate) async fn merge_day(
         let merged = encode(&merge(&batches)?)?;
         drop(batches);
         let replaced = store.replace_chunks(workspace, day, &together, &merged, now);
-        if !replaced.await? {
+        if !step(replaced).await? {
             // Another node is at it, and does the rest too.
             return Ok(merged_chunks);
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::{Timestamp, WorkspaceId};
+use crate::sealer::merger::step;
 use crate::sealer::{Sealing, Tails};
 use crate::store::chunks::DAY_MILLIS;
 use crate::store::{Store, StoreError};
@@ -28,7 +29,7 @@ pub(super) async fn keep_retention(
     now: Timestamp,
 ) -> Result<RetentionReport, StoreError> {
     let mut report = RetentionReport::default();
-    for (workspace, days) in store.retentions().await? {
+    for (workspace, days) in step(store.retentions()).await? {
         let today = now.as_millis().div_euclid(DAY_MILLIS);
         let first_kept = today.saturating_sub(days);
         let sealed = seal_before(store, plan, tails, workspace, first_kept, now).await;
@@ -41,7 +42,7 @@ pub(super) async fn keep_retention(
             Err(error) => return Err(error),
         }
         loop {
-            let (shrunk, more) = store.shrink_chunks(workspace, first_kept).await?;
+            let (shrunk, more) = step(store.shrink_chunks(workspace, first_kept)).await?;
             report.shrunk_chunks += shrunk;
             if !more {
                 break;
@@ -65,9 +66,8 @@ async fn seal_before(
     let before = first_kept.saturating_mul(DAY_MILLIS);
     let (mut clicks, mut waits) = (0, 0);
     loop {
-        let sealed = store
-            .seal(workspace, most, before, |day, _| day < first_kept, now)
-            .await?;
+        let seal = store.seal(workspace, most, before, |day, _| day < first_kept, now);
+        let sealed = step(Box::pin(seal)).await?;
         let Some(sealed) = sealed else {
             waits += 1;
             if waits > WAITS {

@@ -103,6 +103,17 @@ pub enum DatabaseUrl {
 #[error("a database URL starts with sqlite: or postgres://")]
 pub struct DatabaseUrlError;
 
+impl DatabaseUrl {
+    /// How long one transaction of clicks may take as long as all is well. A network that went silent must
+    /// not be waited for longer than that, while SQLite's thread may simply not get a processor.
+    pub(crate) const fn fold_patience(&self) -> Duration {
+        match self {
+            Self::Sqlite(_) => Duration::from_secs(30),
+            Self::Postgres(_) => Duration::from_secs(5),
+        }
+    }
+}
+
 impl FromStr for DatabaseUrl {
     type Err = DatabaseUrlError;
 
@@ -213,15 +224,6 @@ impl Store {
                 .await?
         });
         Ok(())
-    }
-
-    /// How long one transaction of clicks may take at first. A network that went silent must not be
-    /// waited for longer than that, while SQLite's thread may simply not get a processor.
-    pub(crate) fn fold_patience(&self) -> Duration {
-        match &self.db {
-            Db::Sqlite(_) => Duration::from_secs(30),
-            Db::Postgres(_) => Duration::from_secs(5),
-        }
     }
 
     /// Empties SQLite's log into the database file: what was deleted stays readable in it otherwise.

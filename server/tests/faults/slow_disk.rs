@@ -103,7 +103,7 @@ fn on_a_slow_disk_clicks_that_wait_for_a_sync_wait_together() {
     assert!(slow.p50 >= DELAY, "{:?}", slow.p50);
     assert!(slow.p50 < usual.p50 * 2 + DELAY * 3, "{:?}", slow.p50);
     assert!(slow.p99 < Duration::from_secs(1), "{:?}", slow.p99);
-    assert!(slow.clicks_per_sync > usual.clicks_per_sync);
+    assert!(slow.clicks_per_sync > 2.0, "{:.1}", slow.clicks_per_sync);
 }
 
 #[test]
