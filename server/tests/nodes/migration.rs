@@ -35,12 +35,12 @@ fn kill_after(node: &Node, arguments: &[&str], length: Duration) {
     kill_when(node, arguments, || begun.elapsed() >= length);
 }
 
-/// The moments at which something is killed: each once, and all again, five times at most, until
+/// The moments at which something is killed: each once, and all again, twenty times at most, until
 /// `under_way` finds that one of them met a migration that had begun and not ended.
 fn at_all_moments(mut under_way: impl FnMut(u32) -> bool) {
     let mut met = 0;
     let mut killed = 0;
-    for round in 0..5 {
+    for round in 0..20 {
         if round == 0 || met == 0 {
             met += (0..moments()).filter(|moment| under_way(*moment)).count();
             killed += moments();
