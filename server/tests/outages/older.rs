@@ -46,8 +46,8 @@ fn a_postgresql_put_back_from_an_older_copy_is_given_by_both_servers_what_it_lac
     let Some(mut scene) = Scene::set() else {
         return;
     };
-    scene.click(100);
-    let more = if long() { 30_000 } else { 200 };
+    scene.click(200);
+    let more = if long() { 8_000 } else { 200 };
     scene.wait_for_folds();
     let copy = scene.cluster.copy();
     scene.wait_for_clicks(more);
