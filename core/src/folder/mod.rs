@@ -220,8 +220,6 @@ struct Folder {
     usual_patience: Duration,
     /// The last attempt failed for want of time, most likely its own: it is repeated at normal priority.
     starved: bool,
-    /// A batch may be in the database that nobody was told of.
-    untold: bool,
     outage: Arc<Outage>,
     chores_done: Option<Instant>,
 }
@@ -234,7 +232,6 @@ impl Folder {
             starved: pace == Pace::Pressing,
             patience,
             usual_patience: parts.database.fold_patience(),
-            untold: true,
             delivery: Delivery::new(parts.spool.clone(), store, pace.max_records()),
             capture: Arc::clone(&parts.capture),
             salts: Arc::clone(&parts.salts),
@@ -315,7 +312,6 @@ impl Folder {
         self.outage.goes_on(error);
         // The transaction may have been committed although its answer was lost.
         self.delivery.forget_cursors();
-        self.untold = true;
         let pause = self.retry;
         self.retry = (self.retry * 2).min(RETRY_LAST);
         self.starved |= after >= STARVED_AFTER;
@@ -356,7 +352,7 @@ impl Folder {
             .stopped_streams
             .store(stopped, Ordering::Relaxed);
         let (step, more) = step?;
-        if std::mem::take(&mut self.untold) {
+        if self.outage.leaves_doubt() {
             self.hub.missed();
         }
         match step {

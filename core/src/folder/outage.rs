@@ -1,7 +1,7 @@
 //! A database that does not take clicks: counted, told now and then, and known to whoever records them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::capture::Capture;
 use crate::complaint::Complaint;
@@ -14,6 +14,7 @@ pub(super) struct Outage {
     capture: Arc<Capture>,
     progress: Arc<FoldProgress>,
     complaint: Complaint,
+    doubt: AtomicBool,
 }
 
 impl Outage {
@@ -23,12 +24,14 @@ impl Outage {
             capture,
             progress,
             complaint: Complaint::new(),
+            doubt: AtomicBool::new(false),
         }
     }
 
     pub(super) fn goes_on(&self, error: &StoreError) {
         self.progress.failures.fetch_add(1, Ordering::Relaxed);
         self.capture.database_is_away(true);
+        self.doubt.store(true, Ordering::Relaxed);
         if self.complaint.is_due() {
             tracing::warn!(
                 error = error as &dyn std::error::Error,
@@ -39,6 +42,12 @@ impl Outage {
         if error.is_disk_full() {
             self.spool.make_room();
         }
+    }
+
+    /// Whether a batch may be in the database since it was asked last that nobody was told of: its COMMIT
+    /// took effect, and the answer was lost.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        self.doubt.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn is_over(&self) {

@@ -61,6 +61,14 @@ impl Scene {
         assert_eq!(self.node.get("/health/live"), 200);
     }
 
+    /// None is refused, and many more are answered.
+    fn redirects_go_on(&self) {
+        let before = self.load.count();
+        self.node
+            .wait_until("redirects go on", |_| self.load.count() > before + 500);
+        assert_eq!(self.load.refused(), 0);
+    }
+
     /// Goes on over a broken disk for a while, ends the server, repairs the disk, and goes on there.
     fn repaired(mut self) -> Repaired {
         self.load.stop();
@@ -90,11 +98,7 @@ fn on_a_disk_that_turns_read_only_redirects_go_on_and_the_missing_clicks_are_tol
     }
     let scene = Scene::set("serve", "power", false);
     scene.break_disk();
-    let before = scene.load.count();
-    scene
-        .node
-        .wait_until("redirects go on", |_| scene.load.count() > before + 500);
-    assert_eq!(scene.load.refused(), 0);
+    scene.redirects_go_on();
     let Repaired {
         outcome,
         unrecorded,
@@ -131,11 +135,7 @@ fn while_the_spools_disk_alone_is_read_only_a_click_is_in_the_database_or_told_a
     }
     let scene = Scene::set("serve", "process", true);
     scene.break_disk();
-    let before = scene.load.count();
-    scene
-        .node
-        .wait_until("redirects go on", |_| scene.load.count() > before + 500);
-    assert_eq!(scene.load.refused(), 0);
+    scene.redirects_go_on();
     scene.node.wait_until_folded();
     let Repaired {
         outcome,

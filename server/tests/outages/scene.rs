@@ -109,6 +109,18 @@ impl Scene {
         }
     }
 
+    /// Clicks a little more beside a database that is back, and returns how long it takes until everything
+    /// is counted.
+    pub(crate) fn counted_after_return(&self) -> Duration {
+        let back = Instant::now();
+        self.wait_for_clicks(100);
+        self.stop_clicking();
+        self.wait_until_folded();
+        let back = back.elapsed();
+        assert!(back < Duration::from_mins(1), "{back:?}");
+        back
+    }
+
     /// A request to the API of a server, and how long the answer took.
     pub(crate) fn ask(&self, node: usize, question: &Question) -> (Response, Duration) {
         let url = |path: &str| self.nodes[node].url(path);
