@@ -1,11 +1,12 @@
 //! Figures per value of a dimension.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use crate::analytics::engine::{ScanError, Snapshot};
 use crate::analytics::query::Question;
-use crate::analytics::scan::{Counted, Figures, Grouping, Key, Part, Scan, text_of};
+use crate::analytics::scan::{Counted, Figures, Grouping, Key, Part, Scan, Way, text_of};
 use crate::analytics::{
     Analytics, AnalyticsError, AnalyticsQuery, Breakdown, BreakdownRow, attempt, signed, visitors,
 };
@@ -23,6 +24,8 @@ const MORE_PARTS: u64 = 8;
 const MOST_PARTS: u64 = 4_096;
 /// Of a dimension that has few values by nature.
 const FEW_VALUES: usize = 400;
+/// Values that may turn out to be among those asked for.
+const LIKELY_VALUES: usize = if cfg!(debug_assertions) { 4 } else { 64 };
 
 /// What a breakdown counted.
 #[derive(Debug)]
@@ -65,7 +68,11 @@ impl Analytics {
             ));
         }
         let limit = usize::try_from(limit).unwrap_or(1);
-        let sets = if question.visitors { limit } else { 0 };
+        let sets = if question.visitors {
+            limit.max(LIKELY_VALUES)
+        } else {
+            0
+        };
         let turn = self.engine.turn(self.engine.sets(sets)).await?;
         let pending = self.pending();
         let grouping = self.grouping(&question, dimension).await?;
@@ -96,8 +103,9 @@ impl Analytics {
         })
     }
 
-    /// In one pass when there are few values. Otherwise visitors are counted for the largest values
-    /// alone, in a second one, so that many values take little memory.
+    /// In one pass when there are few values, or when it can be told which ones will have most clicks.
+    /// Otherwise visitors are counted for the largest values alone, in a second one, so that many values
+    /// take little memory.
     async fn break_down(
         &self,
         question: &Question,
@@ -106,8 +114,15 @@ impl Analytics {
     ) -> Result<Values, ScanError> {
         let snapshot = self.snapshot(question, question.from).await?;
         let scan = question.scan(grouping.clone(), snapshot.links.clone());
-        if scan.visitors && grouping.has_few_values() {
-            match self.few_values(&scan, &snapshot, limit).await {
+        if scan.visitors {
+            let at_once = if grouping.has_few_values() {
+                self.few_values(&scan, &snapshot, limit).await
+            } else if looks_at_rows(&scan, &snapshot) {
+                self.likely_values(&scan, &snapshot, limit).await
+            } else {
+                Err(ScanError::Full)
+            };
+            match at_once {
                 Err(ScanError::Full) => {}
                 values => return values,
             }
@@ -148,6 +163,37 @@ impl Analytics {
         let count = move |figures: Figures| Values::of(figures, limit);
         let scan = Arc::new(scan.clone());
         self.engine.figures(&scan, snapshot, room, count).await
+    }
+
+    /// Counts the visitors of those values that have most clicks without any condition, which chunks know
+    /// without their rows: most often the values asked for are among them.
+    async fn likely_values(
+        &self,
+        scan: &Scan,
+        snapshot: &Arc<Snapshot>,
+        limit: usize,
+    ) -> Result<Values, ScanError> {
+        let unconditional = Arc::new(Scan {
+            links: None,
+            filters: Arc::default(),
+            visitors: false,
+            ..scan.clone()
+        });
+        let most = limit.max(LIKELY_VALUES);
+        let likely = self.most_clicked(&unconditional, snapshot, most, 1);
+        let likely: HashSet<_> = likely.await?.top.into_iter().map(|(key, _)| key).collect();
+        let room = Figures::with_sets_of(likely.iter().cloned(), VALUES_AT_ONCE);
+        let count = move |figures: Figures| Values::of(figures, limit);
+        let scan = Arc::new(scan.clone());
+        let mut values = self.engine.figures(&scan, snapshot, room, count).await?;
+        let top = values.top.iter().map(|(key, _)| key);
+        let unforeseen: Vec<_> = top.filter(|key| !likely.contains(key)).cloned().collect();
+        if !unforeseen.is_empty() {
+            let room = Figures::of(unforeseen);
+            let missing = self.engine.figures(&scan, snapshot, room, Figures::count);
+            values.visitors.replace(missing.await?);
+        }
+        Ok(values)
     }
 
     /// Without visitors, in so many passes.
@@ -215,6 +261,14 @@ impl Values {
             .sort_unstable_by(|(a, a_clicks), (b, b_clicks)| b_clicks.cmp(a_clicks).then(a.cmp(b)));
         self.top.truncate(limit);
     }
+}
+
+/// Whether chunks that are in the period as a whole cannot answer without their rows.
+fn looks_at_rows(scan: &Scan, snapshot: &Snapshot) -> bool {
+    snapshot.chunks.iter().any(|chunk| {
+        let is_whole = scan.from <= chunk.first_at && chunk.last_at < scan.to;
+        is_whole && matches!(scan.way(chunk, false), Way::Rows(_))
+    })
 }
 
 #[expect(

@@ -4,6 +4,7 @@ mod columns_wanted;
 mod figures;
 mod kernel;
 mod selected;
+mod values;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -49,6 +49,23 @@ impl Visitors {
         }
     }
 
+    /// Adds visitors of which there are about as many as hashes.
+    pub(crate) fn insert_all(&mut self, hashes: &[u64]) {
+        self.expect(hashes.len() as u64);
+        let mut rest = hashes.iter();
+        while let Self::Exact(_) = self {
+            match rest.next() {
+                None => return,
+                Some(hash) => self.insert(*hash),
+            }
+        }
+        if let Self::Estimated(registers) = self {
+            for hash in rest {
+                register(registers, *hash);
+            }
+        }
+    }
+
     /// Adds the visitors of those rows whose mark is 1, not 0.
     pub(crate) fn insert_marked(&mut self, hashes: &[u64], marks: &[u8]) {
         let mut rows = hashes.iter().zip(marks);

@@ -232,7 +232,11 @@ impl Folder {
             starved: pace == Pace::Pressing,
             patience,
             usual_patience: parts.database.fold_patience(),
-            delivery: Delivery::new(parts.spool.clone(), store, pace.max_records()),
+            delivery: Delivery::new(
+                parts.spool.clone(),
+                store,
+                pace.max_records(&parts.database),
+            ),
             capture: Arc::clone(&parts.capture),
             salts: Arc::clone(&parts.salts),
             sealer: Sealer::new(parts.sealing, Arc::clone(&parts.tails), parts.bell.clone()),

@@ -6,6 +6,7 @@ use thread_priority::{
 };
 
 use crate::spool::SpoolStatus;
+use crate::store::DatabaseUrl;
 
 /// With less than this share of the quota unfolded, the folder gives way to redirects.
 const PRESSING_SHARE: u64 = 4;
@@ -36,13 +37,13 @@ impl Pace {
         }
     }
 
-    /// Clicks per transaction. Pressing, enough that its fixed costs vanish, little enough to stay in
-    /// memory. Yielding, fewer: while other threads keep the folder from running, its transaction holds
-    /// the only write lock of SQLite.
-    pub(super) const fn max_records(self) -> usize {
-        match self {
-            Self::Yielding => 2_000,
-            Self::Pressing => 10_000,
+    /// Clicks per transaction: enough that its fixed costs vanish, little enough to stay in memory.
+    /// Yielding, fewer where the database has one write lock: other threads may keep the folder from
+    /// running while its transaction holds it.
+    pub(super) const fn max_records(self, database: &DatabaseUrl) -> usize {
+        match (self, database) {
+            (Self::Yielding, DatabaseUrl::Sqlite(_)) => 2_000,
+            (Self::Yielding, DatabaseUrl::Postgres(_)) | (Self::Pressing, _) => 10_000,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::capture::OnUnrecordable;
 use crate::click::ClickHead;
 use crate::model::{LinkId, ManualClock, SeededEntropy, Timestamp, VisitorEpoch, WorkspaceId};
 use crate::spool::{AppendError, Disk, DiskFile, Durability, LocalDisk, SpoolOptions, StreamId};
+use crate::store::DatabaseUrl;
 use crate::store::streams::StreamLimit;
 
 /// The machine's disk, which syncs no more once it is told so.
@@ -230,7 +231,7 @@ async fn before_a_stop_the_database_learns_where_streams_were_cut_short() {
 }
 
 #[tokio::test]
-async fn a_yielding_folder_takes_fewer_clicks_at_once_than_a_pressing_one() {
+async fn a_folder_takes_fewer_clicks_at_once_while_it_yields_with_the_only_write_lock() {
     let node = Node::new().await;
     let (spool, _capture) = node.started(1);
     let now = node.clock.now();
@@ -241,8 +242,14 @@ async fn a_yielding_folder_takes_fewer_clicks_at_once_than_a_pressing_one() {
     for append in appends.collect::<Vec<_>>() {
         append.await.unwrap().unwrap();
     }
-    for (pace, clicks) in [(Pace::Yielding, 2_000), (Pace::Pressing, 10_000)] {
-        let mut reader = BatchReader::new(pace.max_records());
+    let sqlite = DatabaseUrl::Sqlite("terse.db".into());
+    let postgres = DatabaseUrl::Postgres("postgres://db.example/terse".into());
+    for (pace, database, clicks) in [
+        (Pace::Yielding, &sqlite, 2_000),
+        (Pace::Pressing, &sqlite, 10_000),
+        (Pace::Yielding, &postgres, 10_000),
+    ] {
+        let mut reader = BatchReader::new(pace.max_records(database));
         let views = spool.streams().into_iter();
         let mut streams = views
             .map(|view| (view.id, StreamState::at(0, None)))
@@ -250,7 +257,7 @@ async fn a_yielding_folder_takes_fewer_clicks_at_once_than_a_pressing_one() {
         let more = reader.fill(&spool, &mut streams, &*node.clock);
         assert!(more, "more waits");
         let rows = reader.parts().iter().map(|part| part.clicks.len());
-        assert_eq!(rows.sum::<usize>(), clicks, "{pace:?}");
+        assert_eq!(rows.sum::<usize>(), clicks, "{pace:?} {database:?}");
     }
 }
 

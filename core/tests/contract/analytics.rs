@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use terse_core::analytics::{AnalyticsError, AnalyticsQuery};
+use terse_core::analytics::{AnalyticsError, AnalyticsQuery, Filter};
 use terse_core::classify::RequestFacts;
 use terse_core::model::NewLink;
 
-use crate::fixture::{HOST, Installation, on_both_databases, person, person_at, sign_up};
+use crate::fixture::{AT_ONCE, HOST, Installation, on_both_databases, person, person_at, sign_up};
 
 on_both_databases![
     a_summary_counts_what_its_range_and_filters_select,
@@ -13,6 +13,7 @@ on_both_databases![
     foreign_links_do_not_exist,
     what_clicks_take_of_the_disk_is_told,
     a_breakdown_by_more_values_than_fit_into_memory_is_exact,
+    what_a_filter_brings_to_the_top_has_its_visitors,
 ];
 
 async fn click(t: &Installation, path: &str, facts: &RequestFacts<'_>) {
@@ -294,4 +295,54 @@ async fn a_breakdown_by_more_values_than_fit_into_memory_is_exact(t: Installatio
         let in_rows: i64 = largest.iter().map(|(_, clicks, _)| clicks).sum();
         assert_eq!((answer.total, answer.other), (total, total - in_rows));
     }
+}
+
+/// Tests are built to foresee 4 values.
+async fn what_a_filter_brings_to_the_top_has_its_visitors(t: Installation) {
+    let t = t.sealing(AT_ONCE).await;
+    t.link("posted").await;
+    let visit = async |value: &str, visitor: u8, language: &'static [u8]| {
+        let query = format!("utm_content={value}");
+        let facts = RequestFacts {
+            query: Some(&query),
+            accept_language: language,
+            ..person_at(visitor)
+        };
+        click(&t, "/posted", &facts).await;
+    };
+    for number in 0..6 {
+        for visitor in 1..=5 {
+            visit(&format!("common{number}"), visitor, b"en").await;
+        }
+    }
+    visit("common0", 6, b"ga").await;
+    for visitor in [6, 7, 6] {
+        visit("rare", visitor, b"ga").await;
+    }
+    t.clock.advance(Duration::from_mins(1));
+    t.folded().await;
+    let sealed = tokio::time::timeout(Duration::from_secs(20), async {
+        while t.terse.status().tail_clicks > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    sealed.await.expect("every click is sealed");
+    let query = AnalyticsQuery {
+        filters: vec![Filter {
+            dimension: "language".parse().unwrap(),
+            values: vec!["ga".to_owned()],
+        }],
+        ..AnalyticsQuery::default()
+    };
+    let analytics = t.terse.analytics();
+    let answer = analytics.breakdown(&t.workspace, query, "utm_content", Some(3));
+    let rows = answer.await.unwrap().rows.into_iter();
+    let rows: Vec<_> = rows
+        .map(|row| (row.value, row.clicks, row.visitors))
+        .collect();
+    let expected = [("rare", 3, Some(2)), ("common0", 1, Some(1))];
+    assert_eq!(
+        rows,
+        expected.map(|(value, clicks, visitors)| (value.to_owned(), clicks, visitors))
+    );
 }

@@ -68,6 +68,8 @@ pub(crate) fn node(settings: &[(&str, &str)]) -> Node {
             .map(str::to_owned)
             .collect(),
     );
+    // The threads that yield to all others take seconds to look up the names of a backtrace.
+    node.set("RUST_BACKTRACE", "0");
     for name in [TRAP, OFFSET] {
         let file = node.dir().join(name);
         node.set(name, file.to_str().unwrap());

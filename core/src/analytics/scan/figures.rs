@@ -67,6 +67,8 @@ pub(in crate::analytics) struct Figures {
     /// Clicks of every kind that the filters select.
     pub(in crate::analytics) kinds: KindCounts,
     cells: Vec<Cell>,
+    /// Only so many cells, the first ones, have sets of visitors.
+    sets: usize,
     texts: HashMap<Box<str>, usize, RandomState>,
     numbers: HashMap<i64, usize, RandomState>,
     room: Room,
@@ -94,6 +96,11 @@ impl Counted {
     pub(in crate::analytics) fn get(&self, key: &Key) -> (u64, u64) {
         self.cells.get(key).copied().unwrap_or_default()
     }
+
+    /// Takes what another scan of the same clicks counted of some keys.
+    pub(in crate::analytics) fn replace(&mut self, other: Self) {
+        self.cells.extend(other.cells);
+    }
 }
 
 impl Default for Figures {
@@ -109,6 +116,7 @@ impl Figures {
         Self {
             kinds: KindCounts::default(),
             cells: Vec::new(),
+            sets: usize::MAX,
             texts: HashMap::default(),
             numbers: HashMap::default(),
             room: Room::Cells { most, part },
@@ -125,6 +133,19 @@ impl Figures {
             figures.cell(key);
         }
         figures.room = Room::None;
+        figures
+    }
+
+    /// Figures of at most so many keys, of which these alone have their visitors counted.
+    pub(in crate::analytics) fn with_sets_of(
+        keys: impl IntoIterator<Item = Key>,
+        most: usize,
+    ) -> Self {
+        let mut figures = Self::with_room(most, Part::WHOLE);
+        for key in keys {
+            figures.cell(key);
+        }
+        figures.sets = figures.cells.len();
         figures
     }
 
@@ -170,6 +191,11 @@ impl Figures {
 
     pub(super) fn cell_mut(&mut self, place: usize) -> &mut Cell {
         &mut self.cells[place]
+    }
+
+    /// Whether a cell has a set of visitors.
+    pub(super) fn has_set(&self, place: usize) -> bool {
+        place < self.sets
     }
 
     /// The keys that have clicks, with how many; the most first, and no more than `limit`.

@@ -6,10 +6,10 @@ use std::ops::Range;
 use crate::analytics::calendar::Calendar;
 use crate::analytics::scan::figures::Cell;
 use crate::analytics::scan::selected::{Selected, sum};
-use crate::analytics::scan::{Figures, Grouping, Key, Scan, shown};
+use crate::analytics::scan::values::{count_values, count_values_with_visitors};
+use crate::analytics::scan::{Figures, Grouping, Key, Scan};
 use crate::classify::Kind;
-use crate::columns::{Batch, Coded, Codes, Column, Damaged, KindCounts, Text};
-use crate::model::Dimension;
+use crate::columns::{Batch, Column, Damaged, KindCounts, Text};
 use crate::store::chunks::ChunkHead;
 
 impl Scan {
@@ -47,7 +47,13 @@ impl Scan {
             Grouping::Values(dimension, text) => {
                 let text = batch.text(*text)?;
                 if self.visitors {
-                    count_values_with_visitors(batch, &selected, text, *dimension, figures);
+                    count_values_with_visitors(
+                        &batch.visitors,
+                        &selected,
+                        text,
+                        *dimension,
+                        figures,
+                    );
                 } else {
                     count_values(&selected, text, *dimension, figures);
                 }
@@ -196,9 +202,10 @@ impl Scan {
                 let Some(cell) = figures.cell(key) else {
                     continue;
                 };
+                let visitors = self.visitors && figures.has_set(cell);
                 let cell = figures.cell_mut(cell);
                 cell.clicks += clicks;
-                if self.visitors {
+                if visitors {
                     let marks = &selected.marks[rows.clone()];
                     cell.visitors
                         .insert_marked(&batch.visitors[rows.clone()], marks);
@@ -243,102 +250,5 @@ fn add_visitors(batch: &Batch, selected: &Selected, cell: &mut Cell) {
         let marks = &selected.marks[range.clone()];
         cell.visitors
             .insert_marked(&batch.visitors[range.clone()], marks);
-    }
-}
-
-/// Only values that some selected row has get a cell.
-fn count_values(selected: &Selected, text: &Coded, dimension: Dimension, figures: &mut Figures) {
-    let mut clicks = vec![0_u64; text.values.len()];
-    for range in &selected.ranges {
-        let marks = selected.marks[range.clone()]
-            .iter()
-            .map(|mark| u64::from(*mark));
-        match &text.codes {
-            Codes::Same => clicks[0] += marks.sum::<u64>(),
-            Codes::Bytes(codes) => add_up(&mut clicks, &codes[range.clone()], marks),
-            Codes::Words(codes) => add_up(&mut clicks, &codes[range.clone()], marks),
-            Codes::Longs(codes) => {
-                for (code, mark) in codes[range.clone()].iter().zip(marks) {
-                    clicks[*code as usize] += mark;
-                }
-            }
-        }
-    }
-    for (clicks, value) in clicks.into_iter().zip(text.values.iter()) {
-        if clicks > 0
-            && let Some(cell) = figures.cell_of(shown(dimension, value))
-        {
-            figures.cell_mut(cell).clicks += clicks;
-        }
-    }
-}
-
-fn count_values_with_visitors(
-    batch: &Batch,
-    selected: &Selected,
-    text: &Coded,
-    dimension: Dimension,
-    figures: &mut Figures,
-) {
-    let cell_of = |code: usize, figures: &mut Figures| {
-        let value = text.values.get(code);
-        value.and_then(|value| figures.cell_of(shown(dimension, value)))
-    };
-    match &text.codes {
-        Codes::Same => {
-            let marks = selected.ranges.iter();
-            let clicks: u64 = marks.map(|range| sum(&selected.marks[range.clone()])).sum();
-            if clicks > 0
-                && let Some(cell) = cell_of(0, figures)
-            {
-                let cell = figures.cell_mut(cell);
-                cell.clicks += clicks;
-                add_visitors(batch, selected, cell);
-            }
-        }
-        Codes::Bytes(codes) => count_codes(batch, selected, codes, text, figures, cell_of),
-        Codes::Words(codes) => count_codes(batch, selected, codes, text, figures, cell_of),
-        Codes::Longs(codes) => {
-            let codes: Vec<_> = codes.iter().map(|code| *code as usize).collect();
-            count_codes(batch, selected, &codes, text, figures, cell_of);
-        }
-    }
-}
-
-/// Row by row: neighbours have different values.
-fn count_codes<Code: Copy + Into<usize>>(
-    batch: &Batch,
-    selected: &Selected,
-    codes: &[Code],
-    text: &Coded,
-    figures: &mut Figures,
-    cell_of: impl Fn(usize, &mut Figures) -> Option<usize>,
-) {
-    let mut cells: Vec<Option<Option<usize>>> = vec![None; text.values.len()];
-    for range in &selected.ranges {
-        let codes = codes[range.clone()].iter();
-        let rows = codes.zip(&selected.marks[range.clone()]);
-        for ((code, mark), visitor) in rows.zip(&batch.visitors[range.clone()]) {
-            if *mark == 0 {
-                continue;
-            }
-            let code = (*code).into();
-            let cell = *cells[code].get_or_insert_with(|| cell_of(code, figures));
-            if let Some(cell) = cell {
-                let cell = figures.cell_mut(cell);
-                cell.clicks += 1;
-                cell.visitors.insert(*visitor);
-            }
-        }
-    }
-}
-
-fn add_up<Code: Copy + Into<usize>>(
-    clicks: &mut [u64],
-    codes: &[Code],
-    marks: impl Iterator<Item = u64>,
-) {
-    for (code, mark) in codes.iter().zip(marks) {
-        clicks[(*code).into()] += mark;
     }
 }
