@@ -10,7 +10,7 @@ use crate::analytics::scan::{Counted, Figures, Grouping, Key, Part, Scan, Way, t
 use crate::analytics::{
     Analytics, AnalyticsError, AnalyticsQuery, Breakdown, BreakdownRow, attempt, signed, visitors,
 };
-use crate::columns::KindCounts;
+use crate::columns::{Batch, KindCounts};
 use crate::model::{Dimension, LinkId, WorkspaceId};
 use crate::store::click_reports::LinkNames;
 
@@ -24,8 +24,11 @@ const MORE_PARTS: u64 = 8;
 const MOST_PARTS: u64 = 4_096;
 /// Of a dimension that has few values by nature.
 const FEW_VALUES: usize = 400;
-/// Values that may turn out to be among those asked for.
-const LIKELY_VALUES: usize = if cfg!(debug_assertions) { 4 } else { 64 };
+/// Values beside those asked for that may turn out to be among them.
+const SPARE_VALUES: usize = 16;
+/// A sample has one of so many chunks, and of many chunks no more than this.
+const SAMPLED: usize = 4;
+const MOST_SAMPLED: usize = 24;
 
 /// What a breakdown counted.
 #[derive(Debug)]
@@ -68,11 +71,7 @@ impl Analytics {
             ));
         }
         let limit = usize::try_from(limit).unwrap_or(1);
-        let sets = if question.visitors {
-            limit.max(LIKELY_VALUES)
-        } else {
-            0
-        };
+        let sets = if question.visitors { likely(limit) } else { 0 };
         let turn = self.engine.turn(self.engine.sets(sets)).await?;
         let pending = self.pending();
         let grouping = self.grouping(&question, dimension).await?;
@@ -165,23 +164,22 @@ impl Analytics {
         self.engine.figures(&scan, snapshot, room, count).await
     }
 
-    /// Counts the visitors of those values that have most clicks without any condition, which chunks know
-    /// without their rows: most often the values asked for are among them.
+    /// Counts the visitors of those values that have most clicks in a sample of the chunks: most often the
+    /// ones asked for are among them.
     async fn likely_values(
         &self,
         scan: &Scan,
         snapshot: &Arc<Snapshot>,
         limit: usize,
     ) -> Result<Values, ScanError> {
-        let unconditional = Arc::new(Scan {
-            links: None,
-            filters: Arc::default(),
+        let clicks_only = Arc::new(Scan {
             visitors: false,
             ..scan.clone()
         });
-        let most = limit.max(LIKELY_VALUES);
-        let likely = self.most_clicked(&unconditional, snapshot, most, 1);
-        let likely: HashSet<_> = likely.await?.top.into_iter().map(|(key, _)| key).collect();
+        let sample = Arc::new(sample_of(snapshot));
+        let in_sample = self.most_clicked(&clicks_only, &sample, likely(limit), 1);
+        let likely = in_sample.await?.top.into_iter().map(|(key, _)| key);
+        let likely: HashSet<_> = likely.collect();
         let room = Figures::with_sets_of(likely.iter().cloned(), VALUES_AT_ONCE);
         let count = move |figures: Figures| Values::of(figures, limit);
         let scan = Arc::new(scan.clone());
@@ -260,6 +258,20 @@ impl Values {
         self.top
             .sort_unstable_by(|(a, a_clicks), (b, b_clicks)| b_clicks.cmp(a_clicks).then(a.cmp(b)));
         self.top.truncate(limit);
+    }
+}
+
+fn likely(limit: usize) -> usize {
+    limit + limit.min(SPARE_VALUES)
+}
+
+/// Some chunks of the whole period.
+fn sample_of(snapshot: &Snapshot) -> Snapshot {
+    let one_of = SAMPLED.max(snapshot.chunks.len().div_ceil(MOST_SAMPLED));
+    Snapshot {
+        chunks: snapshot.chunks.iter().copied().step_by(one_of).collect(),
+        tail: Batch::default(),
+        links: snapshot.links.clone(),
     }
 }
 

@@ -325,7 +325,8 @@ async fn open_postgres(url: &str, purpose: PoolPurpose) -> Result<PgPool, StoreE
             ("statement_timeout", "30s"),
             // What a node holds locked that lost its power or its network is free again after 15 s.
             ("idle_in_transaction_session_timeout", "15s"),
-            ("tcp_user_timeout", "15s"),
+            // Seen at the first sign of life that is asked for after so long: 11 s after the last one.
+            ("tcp_user_timeout", "10s"),
             ("tcp_keepalives_idle", "5"),
             ("tcp_keepalives_interval", "3"),
             ("tcp_keepalives_count", "3"),

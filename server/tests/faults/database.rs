@@ -49,9 +49,13 @@ fn while_the_database_is_locked_redirects_go_on_and_every_click_is_counted_after
     let load = Load::start(node.port(), CLIENTS, "/x");
     node.wait_until("there is load", |_| load.count() > 100);
     let lock = Lock::take(&node);
+    let complaints = |node: &Node| node.logged().matches("clicks wait in the spool").count();
     let begun = Instant::now();
     let mut refused = 0;
-    while begun.elapsed() < Duration::from_secs(seconds) {
+    // On a busy machine the folder, which yields to all others, notices later.
+    while begun.elapsed() < Duration::from_secs(seconds)
+        || (complaints(&node) == 0 && begun.elapsed() < Duration::from_mins(1))
+    {
         let before = load.count();
         let asked = Instant::now();
         assert_eq!(node.try_create_link("y"), 503);
@@ -64,14 +68,15 @@ fn while_the_database_is_locked_redirects_go_on_and_every_click_is_counted_after
     let pending = node.metric("terse_spool_pending");
     assert!(pending > 100, "{pending}");
     drop(lock);
+    let locked = begun.elapsed();
     assert_eq!(node.try_create_link("y"), 201);
     load.stop();
     assert_eq!((load.refused(), load.broken()), (0, 0));
-    let complaints = node.logged().matches("clicks wait in the spool").count();
+    let complaints = complaints(&node);
     println!(
-        "{seconds} s locked: {refused} links refused, {pending} clicks waited, {complaints} complaints"
+        "{locked:.0?} locked: {refused} links refused, {pending} clicks waited, {complaints} complaints"
     );
-    assert!((1..=2 + seconds / 10).contains(&(complaints as u64)));
+    assert!((1..=2 + locked.as_secs() / 10).contains(&(complaints as u64)));
     assert_nothing_missing(&mut node, &[&load], CLIENTS);
 }
 
