@@ -133,19 +133,14 @@ impl Dimension {
         ])
     }
 
-    /// Whether values come from a short list, so that one pass can count their visitors as well. Any
-    /// other dimension takes two.
+    /// Whether values come from a list of some dozens at most, so that one pass can count the visitors of
+    /// each.
     pub(crate) const fn has_few_values(self) -> bool {
         match self {
             Self::Continent | Self::Reason => true,
             Self::Fact(fact) => matches!(
                 fact,
-                Fact::Country
-                    | Fact::Browser
-                    | Fact::Os
-                    | Fact::Device
-                    | Fact::Language
-                    | Fact::Trigger
+                Fact::Browser | Fact::Os | Fact::Device | Fact::Trigger
             ),
             Self::Link | Self::Tag | Self::Domain => false,
         }
