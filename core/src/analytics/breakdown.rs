@@ -102,9 +102,7 @@ impl Analytics {
         })
     }
 
-    /// In one pass when there are few values, or when it can be told which ones will have most clicks.
-    /// Otherwise visitors are counted for the largest values alone, in a second one, so that many values
-    /// take little memory.
+    /// Looks at rows once when there are few values, or when it can be told which ones have most clicks.
     async fn break_down(
         &self,
         question: &Question,
@@ -113,30 +111,36 @@ impl Analytics {
     ) -> Result<Values, ScanError> {
         let snapshot = self.snapshot(question, question.from).await?;
         let scan = question.scan(grouping.clone(), snapshot.links.clone());
-        if scan.visitors {
-            let at_once = if grouping.has_few_values() {
-                self.few_values(&scan, &snapshot, limit).await
-            } else if looks_at_rows(&scan, &snapshot) {
-                self.likely_values(&scan, &snapshot, limit).await
-            } else {
-                Err(ScanError::Full)
-            };
-            match at_once {
-                Err(ScanError::Full) => {}
-                values => return values,
-            }
+        let at_once = if !scan.visitors {
+            Err(ScanError::Full)
+        } else if grouping.has_few_values() {
+            self.few_values(&scan, &snapshot, limit).await
+        } else if looks_at_rows(&scan, &snapshot) {
+            self.likely_values(&scan, &snapshot, limit).await
+        } else {
+            Err(ScanError::Full)
+        };
+        match at_once {
+            Err(ScanError::Full) => self.clicks_then_visitors(scan, &snapshot, limit).await,
+            values => values,
         }
-        let clicks_only = Scan {
+    }
+
+    /// Counts visitors for the largest values alone, in a second pass, so that many values take little memory.
+    async fn clicks_then_visitors(
+        &self,
+        scan: Scan,
+        snapshot: &Arc<Snapshot>,
+        limit: usize,
+    ) -> Result<Values, ScanError> {
+        let clicks_only = Arc::new(Scan {
             visitors: false,
             ..scan.clone()
-        };
-        let clicks_only = Arc::new(clicks_only);
+        });
         let mut parts = 1;
         let mut values = loop {
-            match self
-                .most_clicked(&clicks_only, &snapshot, limit, parts)
-                .await
-            {
+            let most = self.most_clicked(&clicks_only, snapshot, limit, parts);
+            match most.await {
                 Err(ScanError::Full) if parts < MOST_PARTS => parts *= MORE_PARTS,
                 values => break values?,
             }
@@ -144,7 +148,7 @@ impl Analytics {
         let top = Figures::of(values.top.iter().map(|(key, _)| key.clone()));
         values.visitors = if scan.visitors {
             let scan = Arc::new(scan);
-            let top = self.engine.figures(&scan, &snapshot, top, Figures::count);
+            let top = self.engine.figures(&scan, snapshot, top, Figures::count);
             top.await?
         } else {
             top.count()
