@@ -10,8 +10,8 @@ use crate::model::random_bytes;
 use crate::spool::format::{
     HEADER_BYTES, Header, Limit, MAX_PAYLOAD, MAX_RECORD, RECORD_HEAD, encode_record,
 };
+use crate::spool::shared::Shared;
 use crate::spool::stream::Stream;
-use crate::spool::upkeep::Shared;
 use crate::spool::{AppendError, Durability, StreamId};
 
 /// A record that was written.

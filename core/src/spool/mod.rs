@@ -12,7 +12,10 @@ mod lane;
 mod options;
 mod reader;
 mod recovery;
+mod removing;
+mod shared;
 mod stream;
+mod syncing;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -29,8 +32,9 @@ pub use reader::{Batch, ReadOutcome, Record};
 pub use stream::StreamView;
 
 pub(crate) use lane::Appended;
+use shared::Shared;
 use stream::Stream;
-use upkeep::{Shared, Threads};
+use upkeep::Threads;
 
 /// The open spool of one node. Cloning it is cheap.
 #[derive(Clone, Debug)]

@@ -10,8 +10,8 @@ use crate::model::{Clock, Entropy};
 use crate::spool::disk::{Disk, DiskFile};
 use crate::spool::format::{HEADER_BYTES, Header, Limit, RECORD_HEAD, RecordHead, seed};
 use crate::spool::reader::Window;
+use crate::spool::shared::{Counters, Lock, Shared};
 use crate::spool::stream::{Run, Stream};
-use crate::spool::upkeep::{Counters, Lock, Shared};
 use crate::spool::{SpoolError, SpoolOptions, StreamId};
 
 pub(super) fn open(
