@@ -23,9 +23,10 @@ const VALUES_AT_ONCE: usize = if cfg!(debug_assertions) { 500 } else { 200_000 }
 const MORE_PARTS: u64 = 8;
 const MOST_PARTS: u64 = 4_096;
 /// Of a dimension that has few values by nature.
-const FEW_VALUES: usize = 400;
-/// Values beside those asked for that may turn out to be among them.
-const SPARE_VALUES: usize = 16;
+const FEW_VALUES: usize = 100;
+/// So many rows are foreseen at most: of more, the last ones have about as many clicks as the next, and a
+/// sample does not tell which will be in front.
+const MOST_FORESEEN: usize = 25;
 /// A sample has one of so many chunks, and of many chunks no more than this.
 const SAMPLED: usize = 4;
 const MOST_SAMPLED: usize = 24;
@@ -71,7 +72,11 @@ impl Analytics {
             ));
         }
         let limit = usize::try_from(limit).unwrap_or(1);
-        let sets = if question.visitors { likely(limit) } else { 0 };
+        let sets = if question.visitors {
+            limit.max(FEW_VALUES)
+        } else {
+            0
+        };
         let turn = self.engine.turn(self.engine.sets(sets)).await?;
         let pending = self.pending();
         let grouping = self.grouping(&question, dimension).await?;
@@ -111,33 +116,35 @@ impl Analytics {
     ) -> Result<Values, ScanError> {
         let snapshot = self.snapshot(question, question.from).await?;
         let scan = question.scan(grouping.clone(), snapshot.links.clone());
-        let at_once = if !scan.visitors {
-            Err(ScanError::Full)
-        } else if grouping.has_few_values() {
-            self.few_values(&scan, &snapshot, limit).await
-        } else if looks_at_rows(&scan, &snapshot) {
-            self.likely_values(&scan, &snapshot, limit).await
-        } else {
-            Err(ScanError::Full)
-        };
-        match at_once {
-            Err(ScanError::Full) => self.clicks_then_visitors(scan, &snapshot, limit).await,
-            values => values,
+        let mut parts = 1;
+        if scan.visitors && grouping.has_few_values() {
+            match self.few_values(&scan, &snapshot, limit).await {
+                Err(ScanError::Full) => {}
+                values => return values,
+            }
+        } else if scan.visitors && limit <= MOST_FORESEEN && looks_at_rows(&scan, &snapshot) {
+            match self.likely_values(&scan, &snapshot, limit).await {
+                Err(ScanError::Full) => parts = MORE_PARTS,
+                values => return values,
+            }
         }
+        self.clicks_then_visitors(scan, &snapshot, limit, parts)
+            .await
     }
 
-    /// Counts visitors for the largest values alone, in a second pass, so that many values take little memory.
+    /// Counts visitors for the largest values alone, in a pass of its own after `parts` or more, so that
+    /// many values take little memory.
     async fn clicks_then_visitors(
         &self,
         scan: Scan,
         snapshot: &Arc<Snapshot>,
         limit: usize,
+        mut parts: u64,
     ) -> Result<Values, ScanError> {
         let clicks_only = Arc::new(Scan {
             visitors: false,
             ..scan.clone()
         });
-        let mut parts = 1;
         let mut values = loop {
             let most = self.most_clicked(&clicks_only, snapshot, limit, parts);
             match most.await {
@@ -181,7 +188,7 @@ impl Analytics {
             ..scan.clone()
         });
         let sample = Arc::new(sample_of(snapshot));
-        let in_sample = self.most_clicked(&clicks_only, &sample, likely(limit), 1);
+        let in_sample = self.most_clicked(&clicks_only, &sample, 2 * limit, 1);
         let likely = in_sample.await?.top.into_iter().map(|(key, _)| key);
         let likely: HashSet<_> = likely.collect();
         let room = Figures::with_sets_of(likely.iter().cloned(), VALUES_AT_ONCE);
@@ -190,7 +197,8 @@ impl Analytics {
         let mut values = self.engine.figures(&scan, snapshot, room, count).await?;
         let top = values.top.iter().map(|(key, _)| key);
         let unforeseen: Vec<_> = top.filter(|key| !likely.contains(key)).cloned().collect();
-        if !unforeseen.is_empty() {
+        // Past their retention visitors are not told.
+        if !unforeseen.is_empty() && !values.visitors.visitors_lost {
             let room = Figures::of(unforeseen);
             let missing = self.engine.figures(&scan, snapshot, room, Figures::count);
             values.visitors.replace(missing.await?);
@@ -265,10 +273,6 @@ impl Values {
     }
 }
 
-fn likely(limit: usize) -> usize {
-    limit + limit.min(SPARE_VALUES)
-}
-
 /// Some chunks of the whole period.
 fn sample_of(snapshot: &Snapshot) -> Snapshot {
     let one_of = SAMPLED.max(snapshot.chunks.len().div_ceil(MOST_SAMPLED));
@@ -279,12 +283,16 @@ fn sample_of(snapshot: &Snapshot) -> Snapshot {
     }
 }
 
-/// Whether chunks that are in the period as a whole cannot answer without their rows.
+/// Whether most of what is in the period cannot be told without rows.
 fn looks_at_rows(scan: &Scan, snapshot: &Snapshot) -> bool {
-    snapshot.chunks.iter().any(|chunk| {
-        let is_whole = scan.from <= chunk.first_at && chunk.last_at < scan.to;
-        is_whole && matches!(scan.way(chunk, false), Way::Rows(_))
-    })
+    let (mut by_rows, mut in_all) = (0, 0);
+    for chunk in &snapshot.chunks {
+        in_all += chunk.rows();
+        if matches!(scan.way(chunk, false), Way::Rows(_)) {
+            by_rows += chunk.rows();
+        }
+    }
+    by_rows * 2 > in_all
 }
 
 #[expect(

@@ -49,7 +49,7 @@ impl Visitors {
         }
     }
 
-    /// Adds visitors of which there are about as many as hashes.
+    /// Adds visitors, with room for as many as hashes made at once.
     pub(crate) fn insert_all(&mut self, hashes: &[u64]) {
         self.expect(hashes.len() as u64);
         let mut rest = hashes.iter();

@@ -75,7 +75,7 @@ impl Delivery {
     }
 
     /// Delivers one batch, with `patience` for whatever it asks of the database. Returns what came of it, and
-    /// whether more may wait.
+    /// whether more may wait. What was applied is to be let go of.
     pub(super) async fn step(
         &mut self,
         clock: &dyn Clock,
@@ -95,10 +95,7 @@ impl Delivery {
         failpoint("ship.after_read");
         let fold = self.store.fold(self.reader.parts(), now);
         match within(patience, fold).await? {
-            FoldOutcome::Applied(numbers) => {
-                self.applied();
-                Ok((Step::Applied(numbers), full))
-            }
+            FoldOutcome::Applied(numbers) => Ok((Step::Applied(numbers), full)),
             FoldOutcome::Moved(_) => {
                 self.forget_cursors();
                 Ok((Step::Repeated, true))
@@ -106,7 +103,9 @@ impl Delivery {
         }
     }
 
-    fn applied(&mut self) {
+    /// Tells the spool that the database has the batch. Whoever sees then that nothing waits sees also what
+    /// was noted of the batch before.
+    pub(super) fn let_go(&mut self) {
         for part in self.reader.parts() {
             let id = StreamId::from_bytes(part.stream);
             let cursor = u64::try_from(part.to).unwrap_or(0);

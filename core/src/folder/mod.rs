@@ -365,6 +365,7 @@ impl Folder {
                 let clicks = self.delivery.parts().iter().map(|part| &part.clicks);
                 self.hub.folded(clicks.zip(numbers));
                 self.applied();
+                self.delivery.let_go();
             }
             Step::Repeated => {
                 self.hub.missed();

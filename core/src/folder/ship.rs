@@ -90,6 +90,7 @@ async fn deliver(
                 count.0 += part.clicks.len() as u64;
                 count.1 += part.dead.len() as u64;
             }
+            delivery.let_go();
         } else if !more {
             if delivery.reader().has_failed() || spool.status().unreadable_files > 0 {
                 return Err(ShipError::Unreadable);

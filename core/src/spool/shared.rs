@@ -47,12 +47,6 @@ pub(super) struct Shared {
     lock: Mutex<Option<Lock>>,
 }
 
-impl std::fmt::Debug for Lock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Lock")
-    }
-}
-
 /// The directory's lock.
 pub(super) struct Lock {
     _held: Box<dyn Send + Sync>,
@@ -61,6 +55,12 @@ pub(super) struct Lock {
 impl Lock {
     pub(super) fn holding(held: Box<dyn Send + Sync>) -> Self {
         Self { _held: held }
+    }
+}
+
+impl std::fmt::Debug for Lock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lock")
     }
 }
 

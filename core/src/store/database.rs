@@ -321,11 +321,14 @@ async fn open_postgres(url: &str, purpose: PoolPurpose) -> Result<PgPool, StoreE
     let options = PgConnectOptions::from_str(url)?
         .application_name("terse")
         .options([
+            // Each start hears otherwise that the table of migrations is there already.
+            ("client_min_messages", "warning"),
             ("lock_timeout", "5s"),
             ("statement_timeout", "30s"),
             // What a node holds locked that lost its power or its network is free again after 15 s.
             ("idle_in_transaction_session_timeout", "15s"),
-            // Seen at the first sign of life that is asked for after so long: 11 s after the last one.
+            // With nothing under way, given up at the first sign of life that is asked for after so long: 11 s
+            // after the last one.
             ("tcp_user_timeout", "10s"),
             ("tcp_keepalives_idle", "5"),
             ("tcp_keepalives_interval", "3"),

@@ -299,7 +299,6 @@ async fn a_breakdown_by_more_values_than_fit_into_memory_is_exact(t: Installatio
 
 /// One of four chunks is looked at to foresee the values asked for: here those of two other days.
 async fn a_value_of_one_day_has_its_visitors_though_it_was_not_foreseen(t: Installation) {
-    let t = t.sealing(AT_ONCE).await;
     t.link("posted").await;
     let visit = async |value: &str, visitor: u8| {
         let query = format!("utm_content={value}");
@@ -319,12 +318,16 @@ async fn a_value_of_one_day_has_its_visitors_though_it_was_not_foreseen(t: Insta
         t.clock.advance(Duration::from_hours(24));
     }
     t.folded().await;
+    // All days at once: a chunk each.
+    let t = t.sealing(AT_ONCE).await;
     let sealed = tokio::time::timeout(Duration::from_secs(20), async {
-        while t.terse.status().tail_clicks > 0 {
+        while t.number("SELECT COUNT(*) FROM chunks").await < 6 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    sealed.await.expect("every click is sealed");
+    sealed.await.expect("every day is sealed");
+    assert_eq!(t.number("SELECT COUNT(*) FROM tail").await, 0);
+    assert_eq!(t.number("SELECT COUNT(*) FROM chunks").await, 6);
     let query = AnalyticsQuery {
         filters: vec![Filter {
             dimension: "browser".parse().unwrap(),
