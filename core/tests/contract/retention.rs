@@ -239,13 +239,15 @@ async fn no_click_is_left_before_the_20th(t: &Installation) {
                     WHERE detail = TRUE AND day < 20532 AND replaced_at IS NULL";
     assert_eq!(t.number(in_force).await, 0);
     t.clock.advance(Duration::from_mins(11));
-    // The second is begun when all that the first let be done is done.
-    for _ in 0..2 {
-        t.terse.apply_retention().await.unwrap();
-    }
     let kept = "SELECT COUNT(*) FROM chunk_columns c JOIN chunks k ON k.id = c.id / 64 \
                 WHERE c.data IS NOT NULL AND k.day < 20532";
-    assert_eq!(t.number(kept).await, 0);
+    let gone = tokio::time::timeout(Duration::from_secs(20), async {
+        while t.number(kept).await > 0 {
+            // Replaced chunks are looked for after whatever the merger does.
+            t.terse.apply_retention().await.unwrap();
+        }
+    });
+    gone.await.expect("no click is left");
 }
 
 async fn a_longer_retention_brings_nothing_back(t: Installation) {
