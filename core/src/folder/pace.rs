@@ -40,7 +40,7 @@ impl Pace {
     /// Clicks per transaction: enough that its fixed costs vanish, little enough to stay in memory.
     /// Yielding, fewer where the database has one write lock: other threads may keep the folder from
     /// running while its transaction holds it. Where rows are locked, many clicks at once touch each counter
-    /// less often: two nodes with clicks of the same thousand links fold four times as fast.
+    /// less often: two nodes with clicks of the same thousand links fold three times as fast.
     pub(super) const fn max_records(self, database: &DatabaseUrl) -> usize {
         match (self, database) {
             (Self::Yielding, DatabaseUrl::Sqlite(_)) => 2_000,
