@@ -81,13 +81,16 @@ async fn a_listener_that_comes_and_goes_hears_every_click_once(t: Installation) 
 async fn a_click_is_told_within_a_second(t: Installation) {
     t.link("free").await;
     let mut live = listen(&t, None).await;
-    click(&t, "/free", "first").await;
-    heard(&mut live).await;
-    let begun = Instant::now();
-    click(&t, "/free", "second").await;
-    assert_eq!(heard(&mut live).await.1, "second");
-    // Twice as long as promised: other tests run on the same cores.
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    let mut waits = Vec::new();
+    for name in ["one", "two", "three", "four", "five"] {
+        let begun = Instant::now();
+        click(&t, "/free", name).await;
+        assert_eq!(heard(&mut live).await.1, name);
+        waits.push(begun.elapsed());
+    }
+    // Other tests run on the same cores: that makes some wait longer, and none shorter.
+    let shortest = waits.iter().min().unwrap();
+    assert!(*shortest < Duration::from_secs(1), "{waits:?}");
 }
 
 async fn a_listener_hears_what_its_filters_select_and_nothing_of_others(t: Installation) {
