@@ -98,8 +98,14 @@ async fn two_nodes_on_one_hot_link_and_one_limited_link_fold_and_seal_without_a_
     let of = async |id| one.links().get(&workspace, id).await.unwrap().clicks;
     assert_eq!(of(hot.id).await, clicked);
     assert_eq!((of(limited.id).await, taken), (500, 500));
-    let sealed = [one.status().sealed, two.status().sealed];
-    assert!(sealed.iter().sum::<u64>() > 1_000, "{sealed:?}");
+    // Sealing waits for folding, and what is folded is sealed after.
+    let sealed = || one.status().sealed + two.status().sealed;
+    let sealing = tokio::time::timeout(Duration::from_secs(30), async {
+        while sealed() <= 1_000 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    sealing.await.expect("clicks are sealed");
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(t.number(deadlocks).await, 0);

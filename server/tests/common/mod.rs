@@ -222,6 +222,14 @@ impl Node {
         assert_eq!(self.try_create_link(slug), 201);
     }
 
+    /// Waits until a link can be made: on a busy machine the folder may hold the database for longer than a
+    /// request waits.
+    pub(crate) fn can_create_link(&self, slug: &str) {
+        self.until("a link can be made", |node| {
+            matches!(node.try_create_link(slug), 201 | 409)
+        });
+    }
+
     pub(crate) fn try_create_link(&self, slug: &str) -> u16 {
         // A token from before keeps working while the database takes no writes.
         let token_file = self.dir.path().join("token");
