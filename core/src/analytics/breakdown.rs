@@ -141,10 +141,7 @@ impl Analytics {
         limit: usize,
         mut parts: u64,
     ) -> Result<Values, ScanError> {
-        let clicks_only = Arc::new(Scan {
-            visitors: false,
-            ..scan.clone()
-        });
+        let clicks_only = Arc::new(scan.without_visitors());
         let mut values = loop {
             let most = self.most_clicked(&clicks_only, snapshot, limit, parts);
             match most.await {
@@ -183,10 +180,7 @@ impl Analytics {
         snapshot: &Arc<Snapshot>,
         limit: usize,
     ) -> Result<Values, ScanError> {
-        let clicks_only = Arc::new(Scan {
-            visitors: false,
-            ..scan.clone()
-        });
+        let clicks_only = Arc::new(scan.without_visitors());
         let sample = Arc::new(sample_of(snapshot));
         let in_sample = self.most_clicked(&clicks_only, &sample, 2 * limit, 1);
         let likely = in_sample.await?.top.into_iter().map(|(key, _)| key);

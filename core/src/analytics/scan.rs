@@ -67,6 +67,14 @@ pub(super) struct TextFilter {
 }
 
 impl Scan {
+    /// The same question about clicks alone.
+    pub(super) fn without_visitors(&self) -> Self {
+        Self {
+            visitors: false,
+            ..self.clone()
+        }
+    }
+
     /// Whether a single click counts, whenever it was.
     pub(super) fn takes(&self, click: &RecordedClick) -> bool {
         let takes_link = |links: &Arc<[i64]>| links.binary_search(&click.link.number()).is_ok();

@@ -190,11 +190,13 @@ impl Read {
             .iter()
             .map(|index| snapshot.chunks[*index].id)
             .collect();
-        let clicks_only = Scan {
-            visitors: false,
-            ..scan.clone()
+        let clicks_only;
+        let scan = if self.visitors {
+            scan
+        } else {
+            clicks_only = scan.without_visitors();
+            &clicks_only
         };
-        let scan = if self.visitors { scan } else { &clicks_only };
         let mut seen = 0;
         store
             .chunk_columns(&ids, &self.columns, self.rows, |id, stored| {
